@@ -1,0 +1,3 @@
+//! The petrel binary.
+
+fn main() {}
