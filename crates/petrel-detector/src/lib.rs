@@ -9,11 +9,13 @@
 mod descriptor;
 mod detector;
 mod input;
+mod module;
 mod outcome;
 
 pub use descriptor::{CalibrateBy, Descriptor, Kind, Plan, Scale};
 pub use detector::{Detector, Fault, FaultKind};
 pub use input::{Batch, Template, TemplateId, TemplateMerge, Watermark};
+pub use module::Module;
 pub use outcome::{
     Annotation, Direction, Evidence, EvidenceValue, Finding, Level, Outcome, Readiness, SeriesKey,
 };
