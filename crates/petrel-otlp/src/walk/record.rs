@@ -1,0 +1,195 @@
+//! One log record: its fields in any order, its attributes as they come, its row.
+
+use petrel_batch::EventTime;
+
+use super::columns::{Cell, Columns};
+use super::json_text::put_json;
+use super::plan::{Rule, Source, WalkPlan};
+use super::value::{KeyValue, Pieces, Value, check_key_value, check_value, read_value};
+use crate::wire::{FIXED64, LENGTH, Malformed, Reader, Span, VARINT, tag};
+
+const TIME: u32 = tag(1, FIXED64);
+const SEVERITY_NUMBER: u32 = tag(2, VARINT);
+const SEVERITY_TEXT: u32 = tag(3, LENGTH);
+const BODY: u32 = tag(5, LENGTH);
+const ATTRIBUTES: u32 = tag(6, LENGTH);
+const DROPPED: u32 = tag(7, VARINT);
+const FLAGS: u32 = tag(8, 5);
+const TRACE_ID: u32 = tag(9, LENGTH);
+const SPAN_ID: u32 = tag(10, LENGTH);
+const OBSERVED_TIME: u32 = tag(11, FIXED64);
+const EVENT_NAME: u32 = tag(12, LENGTH);
+const RECORD_FIELDS: u32 = 0b1_1111_1110_1110;
+
+/// The fields of a record that fill columns.
+#[derive(Default)]
+pub(super) struct RecordFields {
+    time: u64,
+    observed_time: u64,
+    severity_number: u32,
+    body: Pieces,
+    trace_id: Span,
+    span_id: Span,
+}
+
+impl RecordFields {
+    /// Whether it says at all when it happened or was seen.
+    pub(super) fn is_timed(&self) -> bool {
+        self.time != 0 || self.observed_time != 0
+    }
+
+    /// The record's time, else its observed time, else `arrival`.
+    pub(super) fn event_time(&self, arrival: EventTime) -> EventTime {
+        EventTime(match (self.time, self.observed_time) {
+            (0, 0) => arrival.nanos(),
+            (0, observed_time) => observed_time,
+            (time, _) => time,
+        })
+    }
+}
+
+/// Checks a record and reads its fields; `attribute` gets each of its attributes.
+#[inline]
+pub(super) fn read_record(
+    bytes: &[u8],
+    record: Span,
+    mut attribute: impl FnMut(&KeyValue) -> Result<(), Malformed>,
+) -> Result<RecordFields, Malformed> {
+    let mut reader = Reader::of(bytes, record);
+    let mut fields = RecordFields::default();
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            TIME => fields.time = reader.fixed64()?,
+            OBSERVED_TIME => fields.observed_time = reader.fixed64()?,
+            // An enum is an int32: of a negative number nothing is known.
+            SEVERITY_NUMBER => {
+                fields.severity_number = u32::try_from(reader.varint()? as i32).unwrap_or(0);
+            }
+            BODY => {
+                let body = reader.span()?;
+                check_value(bytes, body, 0)?;
+                fields.body.push(body);
+            }
+            ATTRIBUTES => attribute(&check_key_value(bytes, reader.span()?, 0)?)?,
+            TRACE_ID => fields.trace_id = reader.span()?,
+            SPAN_ID => fields.span_id = reader.span()?,
+            SEVERITY_TEXT | EVENT_NAME => {
+                reader.span()?;
+            }
+            DROPPED | FLAGS => reader.skip_value(tag, 0)?,
+            other => reader.skip(other, RECORD_FIELDS)?,
+        }
+    }
+    Ok(fields)
+}
+
+/// What its attributes say of a record beside the cells that they fill.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Marks {
+    /// It comes from a Petrel.
+    pub(super) is_enriched: bool,
+    /// It has a key that Petrel might write too.
+    pub(super) is_reserved: bool,
+}
+
+/// Fills the cells of the current row that an attribute was asked for.
+#[inline]
+pub(super) fn put_attribute(
+    bytes: &[u8],
+    attribute: &KeyValue,
+    plan: &WalkPlan,
+    columns: &mut Columns,
+    marks: &mut Marks,
+) -> Result<(), Malformed> {
+    let key = &bytes[attribute.key.range()];
+    marks.is_reserved |= plan.reserved.begin(key);
+    let Some(wanted) = plan.keys.find(key) else {
+        return Ok(());
+    };
+    marks.is_enriched |= wanted.marks_enriched();
+    if wanted.columns.is_empty() {
+        return Ok(());
+    }
+    let cell = match read_value(bytes, &attribute.pieces(bytes)?)? {
+        Value::Text(span) => Columns::view(bytes, span),
+        Value::Bool(value) => Cell::Bool(value),
+        Value::Int(value) => Cell::Int(value),
+        Value::Double(value) => Cell::Double(value),
+        Value::Empty | Value::List(_) | Value::Map(_) | Value::Bytes => return Ok(()),
+    };
+    for &(column, rule) in &wanted.columns {
+        if rule == Rule::AsIs || matches!(cell, Cell::Int(1..)) {
+            columns.set(column, cell);
+        }
+    }
+    Ok(())
+}
+
+/// Fills the cells of the current row that come from the record's own fields.
+#[inline]
+pub(super) fn put_fields(
+    bytes: &[u8],
+    fields: &RecordFields,
+    event_time: EventTime,
+    plan: &WalkPlan,
+    columns: &mut Columns,
+) -> Result<(), Malformed> {
+    for &(column, source) in &plan.record_columns {
+        let cell = match source {
+            Source::EventTime => Some(Cell::Uint(event_time.nanos())),
+            Source::ObservedTime => {
+                (fields.observed_time != 0).then_some(Cell::Uint(fields.observed_time))
+            }
+            Source::SeverityNumber => Some(Cell::Uint(u64::from(fields.severity_number))),
+            Source::Body => body(bytes, fields, columns)?,
+            Source::TraceId => hex_id::<16>(bytes, fields.trace_id, columns),
+            Source::SpanId => hex_id::<8>(bytes, fields.span_id, columns),
+            Source::Trace => id::<16>(bytes, fields.trace_id).map(|id| {
+                let (_, low) = id.split_at(8);
+                Cell::Uint(low.iter().fold(0, |low, &byte| low << 8 | u64::from(byte)))
+            }),
+        };
+        if let Some(cell) = cell {
+            columns.set(column, cell);
+        }
+    }
+    Ok(())
+}
+
+/// The body as text: in place, or for anything but text as JSON; none for bytes and for no body.
+#[inline]
+fn body(
+    bytes: &[u8],
+    fields: &RecordFields,
+    columns: &mut Columns,
+) -> Result<Option<Cell>, Malformed> {
+    if fields.body.is_empty() {
+        return Ok(None);
+    }
+    Ok(match read_value(bytes, &fields.body)? {
+        Value::Text(span) => Some(Columns::view(bytes, span)),
+        Value::Empty | Value::Bytes => None,
+        value => columns.view_beside(|out, length_max| put_json(bytes, &value, length_max, out)),
+    })
+}
+
+/// An id of `N` bytes; OTLP says that one of another length or of zeros is none.
+fn id<const N: usize>(bytes: &[u8], span: Span) -> Option<&[u8; N]> {
+    let id = <&[u8; N]>::try_from(&bytes[span.range()]).ok()?;
+    id.iter().any(|&byte| byte != 0).then_some(id)
+}
+
+fn hex_id<const N: usize>(bytes: &[u8], span: Span, columns: &mut Columns) -> Option<Cell> {
+    let id = id::<N>(bytes, span)?;
+    columns.view_beside(|out, length_max| {
+        let fits = out.len() + 2 * N <= length_max;
+        if fits {
+            let digit = |value: u8| b"0123456789abcdef"[value as usize];
+            out.extend(
+                id.iter()
+                    .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]),
+            );
+        }
+        fits
+    })
+}

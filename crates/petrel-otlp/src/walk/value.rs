@@ -1,0 +1,257 @@
+//! `AnyValue` and `KeyValue` in place: check their framing, read what somebody asked for.
+//!
+//! Singular fields that stand twice are merged as protobuf demands: the last scalar wins, two lists
+//! (or maps) in a row are one, a value of another kind in between starts anew.
+
+use crate::wire::{FIXED64, LENGTH, Malformed, Reader, Span, VARINT, tag};
+
+/// Values within values that are still looked into. What lies deeper is passed on unread, and is
+/// null where it would be shown. Petrel's neighbours stop near here (prost: 100 messages, which is
+/// 33 to 50 values).
+pub(crate) const VALUE_DEPTH_MAX: u32 = 64;
+
+const TEXT: u32 = tag(1, LENGTH);
+const BOOL: u32 = tag(2, VARINT);
+const INT: u32 = tag(3, VARINT);
+const DOUBLE: u32 = tag(4, FIXED64);
+const LIST: u32 = tag(5, LENGTH);
+const MAP: u32 = tag(6, LENGTH);
+const BYTES: u32 = tag(7, LENGTH);
+const STRING_INDEX: u32 = tag(8, VARINT);
+const VALUE_FIELDS: u32 = 0b1_1111_1110;
+
+const KEY: u32 = tag(1, LENGTH);
+const VALUE: u32 = tag(2, LENGTH);
+const KEY_INDEX: u32 = tag(3, VARINT);
+const KEY_VALUE_FIELDS: u32 = 0b1110;
+
+/// The entries of a list or a map, both field 1.
+const ENTRY: u32 = tag(1, LENGTH);
+const ENTRY_FIELDS: u32 = 0b10;
+
+/// The bytes of one message, which may stand in several pieces.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Pieces {
+    first: Option<Span>,
+    more: Vec<Span>,
+}
+
+impl Pieces {
+    pub(crate) fn push(&mut self, span: Span) {
+        if self.first.is_none() {
+            self.first = Some(span);
+        } else {
+            self.more.push(span);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Span> + '_ {
+        self.first.into_iter().chain(self.more.iter().copied())
+    }
+
+    /// All bytes, copied only when they stand in several pieces.
+    pub(crate) fn joined<'a>(&self, bytes: &'a [u8]) -> std::borrow::Cow<'a, [u8]> {
+        match (self.first, self.more.as_slice()) {
+            (None, _) => (&[][..]).into(),
+            (Some(span), []) => (&bytes[span.range()]).into(),
+            _ => self
+                .iter()
+                .flat_map(|span| &bytes[span.range()])
+                .copied()
+                .collect::<Vec<_>>()
+                .into(),
+        }
+    }
+}
+
+impl From<Span> for Pieces {
+    fn from(span: Span) -> Self {
+        Self {
+            first: Some(span),
+            more: Vec::new(),
+        }
+    }
+}
+
+/// An `AnyValue`, its text and its entries left where they are.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    /// No value at all, or one that has no meaning on logs (`string_value_strindex`).
+    Empty,
+    Text(Span),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    List(Pieces),
+    Map(Pieces),
+    Bytes,
+}
+
+/// Reads a value whose framing was checked.
+#[inline]
+pub(crate) fn read_value(bytes: &[u8], pieces: &Pieces) -> Result<Value, Malformed> {
+    let mut value = Value::Empty;
+    for piece in pieces.iter() {
+        merge_value(bytes, piece, &mut value)?;
+    }
+    Ok(value)
+}
+
+#[inline]
+fn merge_value(bytes: &[u8], piece: Span, value: &mut Value) -> Result<(), Malformed> {
+    let mut reader = Reader::of(bytes, piece);
+    while let Some(tag) = reader.tag()? {
+        *value = match tag {
+            TEXT => Value::Text(reader.span()?),
+            BOOL => Value::Bool(reader.varint()? != 0),
+            INT => Value::Int(reader.varint()? as i64),
+            DOUBLE => Value::Double(f64::from_bits(reader.fixed64()?)),
+            LIST => match std::mem::replace(value, Value::Empty) {
+                Value::List(mut pieces) => {
+                    pieces.push(reader.span()?);
+                    Value::List(pieces)
+                }
+                _ => Value::List(reader.span()?.into()),
+            },
+            MAP => match std::mem::replace(value, Value::Empty) {
+                Value::Map(mut pieces) => {
+                    pieces.push(reader.span()?);
+                    Value::Map(pieces)
+                }
+                _ => Value::Map(reader.span()?.into()),
+            },
+            BYTES => {
+                reader.span()?;
+                Value::Bytes
+            }
+            STRING_INDEX => {
+                reader.varint()?;
+                Value::Empty
+            }
+            other => {
+                reader.skip(other, VALUE_FIELDS)?;
+                continue;
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Checks the framing of a value and of all in it, down to [`VALUE_DEPTH_MAX`].
+#[inline]
+pub(crate) fn check_value(bytes: &[u8], span: Span, depth: u32) -> Result<(), Malformed> {
+    let mut reader = Reader::of(bytes, span);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            TEXT | BYTES => {
+                reader.span()?;
+            }
+            BOOL | INT | STRING_INDEX => {
+                reader.varint()?;
+            }
+            DOUBLE => {
+                reader.fixed64()?;
+            }
+            LIST | MAP => check_entries(bytes, reader.span()?, tag == MAP, depth + 1)?,
+            other => reader.skip(other, VALUE_FIELDS)?,
+        }
+    }
+    Ok(())
+}
+
+fn check_entries(bytes: &[u8], span: Span, is_map: bool, depth: u32) -> Result<(), Malformed> {
+    if depth >= VALUE_DEPTH_MAX {
+        return Ok(());
+    }
+    let mut reader = Reader::of(bytes, span);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            ENTRY if is_map => {
+                check_key_value(bytes, reader.span()?, depth)?;
+            }
+            ENTRY => check_value(bytes, reader.span()?, depth)?,
+            other => reader.skip(other, ENTRY_FIELDS)?,
+        }
+    }
+    Ok(())
+}
+
+/// Where key and value of a `KeyValue` stand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyValue {
+    /// Empty when there is none.
+    pub(crate) key: Span,
+    /// The only value, or the last of several.
+    value: Option<Span>,
+    /// The whole entry, when its value stands in several pieces.
+    scattered: Option<Span>,
+}
+
+impl KeyValue {
+    /// All pieces of the value.
+    #[inline]
+    pub(crate) fn pieces(&self, bytes: &[u8]) -> Result<Pieces, Malformed> {
+        let Some(entry) = self.scattered else {
+            return Ok(self.value.map(Pieces::from).unwrap_or_default());
+        };
+        let (mut reader, mut pieces) = (Reader::of(bytes, entry), Pieces::default());
+        while let Some(tag) = reader.tag()? {
+            if tag == VALUE {
+                pieces.push(reader.span()?);
+            } else {
+                reader.skip_value(tag, 0)?;
+            }
+        }
+        Ok(pieces)
+    }
+}
+
+/// Checks the framing of a `KeyValue` and of all in it; answers where its parts are.
+#[inline]
+pub(crate) fn check_key_value(bytes: &[u8], span: Span, depth: u32) -> Result<KeyValue, Malformed> {
+    let mut reader = Reader::of(bytes, span);
+    let mut found = KeyValue {
+        key: Span::new(span.start as usize, span.start as usize),
+        value: None,
+        scattered: None,
+    };
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            KEY => found.key = reader.span()?,
+            VALUE => {
+                let value = reader.span()?;
+                check_value(bytes, value, depth)?;
+                if found.value.replace(value).is_some() {
+                    found.scattered = Some(span);
+                }
+            }
+            KEY_INDEX => {
+                reader.varint()?;
+            }
+            other => reader.skip(other, KEY_VALUE_FIELDS)?,
+        }
+    }
+    Ok(found)
+}
+
+/// Calls `each` with the entries of a list or a map, in order.
+pub(crate) fn for_each_entry(
+    bytes: &[u8],
+    pieces: &Pieces,
+    mut each: impl FnMut(Span) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    for piece in pieces.iter() {
+        let mut reader = Reader::of(bytes, piece);
+        while let Some(tag) = reader.tag()? {
+            match tag {
+                ENTRY => each(reader.span()?)?,
+                other => reader.skip(other, ENTRY_FIELDS)?,
+            }
+        }
+    }
+    Ok(())
+}
