@@ -8,6 +8,10 @@
 
 mod descriptor;
 mod detector;
+mod export;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod guest;
 mod input;
 mod module;
 mod outcome;
