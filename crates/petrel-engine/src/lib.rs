@@ -1,1 +1,2 @@
 //! petrel-engine
+pub mod templates;
