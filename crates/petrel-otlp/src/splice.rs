@@ -42,7 +42,7 @@ struct Additions {
     encoded: Vec<u8>,
     /// The bytes of the set that most records get one of, by place; empty for none.
     base: Vec<(u32, u32)>,
-    /// Further bytes: (place, start, end), ascending by place.
+    /// Further bytes, never none: (place, start, end), ascending by place.
     extra: Vec<(u32, u32, u32)>,
 }
 
@@ -80,6 +80,7 @@ impl Additions {
         for &(row, set) in &edits.extra {
             if let Some(&place) = places.get(row as usize)
                 && let Some(&(start, end)) = sets.get(set as usize)
+                && start < end
                 && (place as usize) < self.base.len()
             {
                 self.extra.push((place, start, end));

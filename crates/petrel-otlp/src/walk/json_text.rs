@@ -105,6 +105,8 @@ impl JsonWriter<'_> {
                 b'\n' => self.put(b"\\n"),
                 b'\r' => self.put(b"\\r"),
                 b'\t' => self.put(b"\\t"),
+                8 => self.put(b"\\b"),
+                12 => self.put(b"\\f"),
                 _ => write!(self.out, "\\u{byte:04x}").expect("memory takes what is written"),
             }
         }

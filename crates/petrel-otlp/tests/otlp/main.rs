@@ -1,0 +1,8 @@
+//! The crate at its edge. `generate` makes OTLP bytes of every odd shape that protobuf allows, `model`
+//! says with prost's objects what a walk should find in them; the rest are tests, one file a subject.
+
+mod generate;
+mod model;
+mod samples;
+mod splice;
+mod walk;

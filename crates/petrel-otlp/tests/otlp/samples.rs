@@ -1,0 +1,1 @@
+//! The OTLP/JSON samples of the evaluation data, where they are present.
