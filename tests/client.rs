@@ -51,7 +51,8 @@ impl Decoder for BytesCodec {
     }
 }
 
-/// One gRPC connection to an OTLP receiver.
+/// One gRPC connection to an OTLP receiver; its clones use the same one.
+#[derive(Clone)]
 pub(crate) struct Grpc {
     inner: tonic::client::Grpc<Channel>,
 }

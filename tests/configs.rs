@@ -252,6 +252,28 @@ fn gateway() {
     place.assert_arrived(&["order 1 accepted"], true);
 }
 
+/// As the README says to take Petrel out for good: the edge's exporter at the second Collector.
+#[test]
+fn gateway_without_petrel() {
+    let Some(collector) = collector::available("configs::gateway_without_petrel") else {
+        return;
+    };
+    let mut place = Place::new(collector);
+    let backend = place.variable("FROM_PETREL_ENDPOINT").to_owned();
+    place
+        .variables
+        .retain(|(name, _)| *name != "PETREL_ENDPOINT");
+    place.variables.push(("PETREL_ENDPOINT", backend));
+    let _backend = place.collector(
+        "gateway-backend",
+        &[GATEWAY_BACKEND],
+        &["FROM_PETREL_ENDPOINT"],
+    );
+    let _edge = place.collector("gateway-edge", &[GATEWAY_EDGE], &["OTLP_GRPC_ENDPOINT"]);
+    place.send("order 1 accepted");
+    place.assert_arrived(&["order 1 accepted"], false);
+}
+
 /// A file that nobody runs here would rot.
 #[test]
 fn every_file_is_run_or_says_that_it_is_not() {

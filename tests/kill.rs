@@ -123,6 +123,7 @@ struct Load {
 impl Load {
     fn start(address: &str) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
+        let context = runtime.enter();
         let next = Arc::new(AtomicU64::new(0));
         let finishing = Arc::new(AtomicBool::new(false));
         let mut senders = JoinSet::new();
@@ -134,6 +135,7 @@ impl Load {
             );
             senders.spawn_on(sender, runtime.handle());
         }
+        drop(context);
         Self {
             runtime,
             senders,

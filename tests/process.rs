@@ -101,6 +101,11 @@ impl Process {
         }
     }
 
+    /// The operating system's name for it.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has written to standard output so far.
     pub(crate) fn stdout(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.out).unwrap_or_default()).into_owned()
@@ -128,7 +133,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
         // A child that has ended already needs no signal.
         let _ = kill_process(pid.expect("a process id is a positive i32"), signal);
     }

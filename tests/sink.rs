@@ -18,6 +18,9 @@ use tonic::{Request, Response, Status};
 use crate::client::BytesCodec;
 
 const REQUEST_BYTES_MAX: usize = 64 << 20;
+/// Wide enough that a sender never waits for the sink's permission to go on.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// Answers every request with `answer` of its bytes.
 #[derive(Clone)]
@@ -42,7 +45,10 @@ pub(crate) fn serve(address: &str, answer: impl Answer) {
     let incoming = TcpIncoming::bind(address)
         .expect("a free port")
         .with_nodelay(Some(true));
-    let server = tonic::transport::Server::builder().add_service(Sink { answer });
+    let server = tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .add_service(Sink { answer });
     tokio::spawn(server.serve_with_incoming(incoming));
 }
 

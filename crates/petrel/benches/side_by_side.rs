@@ -1,3 +1,0 @@
-//! Being written.
-
-fn main() {}
