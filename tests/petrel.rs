@@ -24,7 +24,7 @@ impl Setup {
         let state = state.display();
         let config = format!(
             "receivers: {{ otlp: {{ protocols: {{ grpc: {{ endpoint: '{grpc}' }}, http: {{ endpoint: '{http}' }} }} }} }}
-exporters: {{ otlp_grpc: {{ endpoint: '{downstream}', tls: {{ insecure: true }} }} }}
+exporters: {{ otlp_grpc: {{ endpoint: '{downstream}', compression: none, tls: {{ insecure: true }} }} }}
 state: {{ directory: '{state}' }}
 telemetry: {{ metrics: {{ endpoint: '{metrics}' }}, health: {{ endpoint: '{health}' }} }}
 {more}"
