@@ -288,6 +288,10 @@ fn log_record(service: &str, since_first_ns: u64, random: &mut SmallRng) -> LogR
             ),
             string_attribute("http.route", format!("/api/v2/{service}/{{id}}")),
             string_attribute("log.file.name", format!("{service}.log")),
+            string_attribute(
+                "code.function.name",
+                format!("com.example.{service}.Service.handle"),
+            ),
         ],
         trace_id: if traced {
             random.random::<[u8; 16]>().to_vec()
