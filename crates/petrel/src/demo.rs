@@ -147,7 +147,8 @@ where
         conclude(&document, options.json, &view)?
     };
     if let (Some(generator), Some(drain)) = (generator, drain) {
-        view.invitation(pipeline.grpc, pipeline.http);
+        let is_moved = (pipeline.grpc.port(), pipeline.http.port()) != (GRPC_PORT, HTTP_PORT);
+        view.invitation(pipeline.grpc, pipeline.http, is_moved);
         tokio::select! {
             ended = player.live(generator) => ended?,
             interrupted = tokio::signal::ctrl_c() => interrupted?,

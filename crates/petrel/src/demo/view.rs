@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -197,10 +198,15 @@ impl View {
         self.say(&text);
     }
 
-    /// How to send something of one's own.
-    pub(super) fn invitation(&self, grpc: std::net::SocketAddr, http: std::net::SocketAddr) {
+    /// How to send something of one's own; `is_moved` when the usual ports were taken.
+    pub(super) fn invitation(&self, grpc: SocketAddr, http: SocketAddr, is_moved: bool) {
+        let why = if is_moved {
+            "The usual ports 4317 and 4318 were taken, so others are used. "
+        } else {
+            ""
+        };
         self.say(&format!(
-            "Live traffic goes on. Send logs of your own, and what Petrel finds is printed here:\n\
+            "{why}Live traffic goes on. Send logs of your own, and what Petrel finds is printed here:\n\
              \n  an SDK        OTEL_EXPORTER_OTLP_ENDPOINT=http://{grpc}   (gRPC)\
              \n                OTEL_EXPORTER_OTLP_ENDPOINT=http://{http} OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\
              \n  a Collector   exporters: {{otlp_grpc: {{endpoint: {grpc}, tls: {{insecure: true}}}}}}\n\
