@@ -1,0 +1,81 @@
+//! The command line: what can be asked of `petrel`, and nothing of how it is done.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Exit code of a run that failed.
+pub const EXIT_FAILURE: u8 = 1;
+/// Exit code of a configuration that is not valid.
+pub const EXIT_INVALID_CONFIG: u8 = 3;
+/// Exit code of a check that did not hold.
+pub const EXIT_CHECK_FAILED: u8 = 4;
+
+/// Finds what is odd in a stream of OpenTelemetry logs, inline, and never harms the stream.
+#[derive(Debug, Parser)]
+#[command(name = "petrel", version, max_term_width = 80, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  petrel demo                          see it find things, nothing to set up
+  petrel run --to http://localhost:14317
+                                       OTLP in on 4317 and 4318, out to a Collector
+  petrel run -c petrel.yaml            the same from a file
+  petrel validate -c petrel.yaml       all errors of a file, with their places
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid configuration, 4 check failed";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run inline: OTLP in, the same records enriched and anomaly events out
+    Run(RunArgs),
+    /// Check a configuration and everything that it names
+    #[command(visible_alias = "check")]
+    Validate(ValidateArgs),
+    /// Show the real pipeline finding scripted incidents in generated logs
+    Demo(DemoArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: petrel run --to http://localhost:14317")]
+pub struct RunArgs {
+    /// Configuration file; without one, OTLP on localhost:4317 and :4318
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where records go next, over gRPC; takes the place of the file's exporter
+    #[arg(long, value_name = "http://HOST:PORT")]
+    pub to: Option<String>,
+}
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: petrel validate -c petrel.yaml")]
+pub struct ValidateArgs {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: petrel demo --once --json | jq .missed")]
+pub struct DemoArgs {
+    /// End after the scripted incidents instead of staying open for your own logs
+    #[arg(long)]
+    pub once: bool,
+    /// Print one JSON document at the end instead of lines for people; needs --once
+    #[arg(long, requires = "once")]
+    pub json: bool,
+    /// Changes services, times and sizes of what is generated
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Print all evidence of each anomaly
+    #[arg(long)]
+    pub explain: bool,
+}

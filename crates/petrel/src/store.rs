@@ -1,0 +1,214 @@
+//! What outlives the process: one embedded database in the state directory, with the state of each
+//! stream under its key and the anomaly events that have not been accepted yet.
+//!
+//! It holds bytes and knows nothing of what they mean. A database that cannot be opened is set aside
+//! and reported, never a reason not to start.
+
+use std::path::{Path, PathBuf};
+
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+
+const STREAMS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("streams");
+const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
+const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
+
+/// Layout of the tables; a store of another layout is set aside.
+const LAYOUT: &str = "1";
+const FILE: &str = "petrel.redb";
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory cannot be made or written.
+    #[error("state directory {path}: {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error("{0} is in use by another process")]
+    InUse(PathBuf),
+    /// The database failed.
+    #[error("state database: {0}")]
+    Database(#[from] redb::Error),
+}
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+}
+
+/// A store and, when what stood there could not be read, where that is now and why.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub store: Store,
+    /// What was set aside.
+    pub set_aside: Option<(PathBuf, String)>,
+}
+
+impl Store {
+    /// Opens the store of a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, another process has the store open, or a fresh database
+    /// cannot be made. What is damaged, foreign or newer is set aside under a name of its own instead.
+    pub fn open(directory: &Path) -> Result<Opened, StoreError> {
+        let fail = |source| StoreError::Directory { path: directory.to_owned(), source };
+        std::fs::create_dir_all(directory).map_err(fail)?;
+        let path = directory.join(FILE);
+        let reason = match open_database(&path) {
+            Ok(database) => return Ok(Opened { store: Self { database }, set_aside: None }),
+            Err(redb::Error::DatabaseAlreadyOpen) => return Err(StoreError::InUse(path)),
+            Err(redb::Error::Io(source)) if !path.exists() => return Err(fail(source)),
+            Err(error) => error.to_string(),
+        };
+        let aside = free_name(directory);
+        std::fs::rename(&path, &aside).map_err(fail)?;
+        let database = open_database(&path)?;
+        Ok(Opened { store: Self { database }, set_aside: Some((aside, reason)) })
+    }
+
+    /// Every stream's key and bytes, by key.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn streams(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let transaction = self.database.begin_read().map_err(redb::Error::from)?;
+        let table = transaction.open_table(STREAMS).map_err(redb::Error::from)?;
+        let mut streams = Vec::new();
+        for entry in table.iter().map_err(redb::Error::from)? {
+            let (key, value) = entry.map_err(redb::Error::from)?;
+            streams.push((key.value().to_vec(), value.value().to_vec()));
+        }
+        Ok(streams)
+    }
+
+    /// Writes the state of streams in one transaction, synced to disk; none = the stream is gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]; nothing has changed then.
+    pub fn write_streams(&self, streams: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write().map_err(redb::Error::from)?;
+        {
+            let mut table = transaction.open_table(STREAMS).map_err(redb::Error::from)?;
+            for (key, value) in streams {
+                match value {
+                    Some(value) => table.insert(key.as_slice(), value.as_slice()),
+                    None => table.remove(key.as_slice()),
+                }
+                .map_err(redb::Error::from)?;
+            }
+        }
+        Ok(transaction.commit().map_err(redb::Error::from)?)
+    }
+
+    /// Events that have not been accepted, oldest first, with their numbers.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn events(&self) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let transaction = self.database.begin_read().map_err(redb::Error::from)?;
+        let table = transaction.open_table(EVENTS).map_err(redb::Error::from)?;
+        let mut events = Vec::new();
+        for entry in table.iter().map_err(redb::Error::from)? {
+            let (number, value) = entry.map_err(redb::Error::from)?;
+            events.push((number.value(), value.value().to_vec()));
+        }
+        Ok(events)
+    }
+
+    /// Keeps events and drops accepted ones, by number, in one transaction synced to disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]; nothing has changed then.
+    pub fn write_events(&self, put: &[(u64, Vec<u8>)], drop: &[u64]) -> Result<(), StoreError> {
+        let mut transaction = self.database.begin_write().map_err(redb::Error::from)?;
+        transaction.set_durability(Durability::Immediate).map_err(redb::Error::from)?;
+        {
+            let mut table = transaction.open_table(EVENTS).map_err(redb::Error::from)?;
+            for (number, bytes) in put {
+                table.insert(number, bytes.as_slice()).map_err(redb::Error::from)?;
+            }
+            for number in drop {
+                table.remove(number).map_err(redb::Error::from)?;
+            }
+        }
+        Ok(transaction.commit().map_err(redb::Error::from)?)
+    }
+}
+
+fn open_database(path: &Path) -> Result<Database, redb::Error> {
+    let database = Database::create(path)?;
+    let transaction = database.begin_write()?;
+    {
+        let mut about = transaction.open_table(ABOUT)?;
+        let layout = about.get("layout")?.map(|layout| layout.value().to_owned());
+        match layout {
+            Some(layout) if layout != LAYOUT => {
+                let reason = format!("written with layout {layout}, this is {LAYOUT}");
+                return Err(redb::Error::Corrupted(reason));
+            }
+            Some(_) => {}
+            None => {
+                about.insert("layout", LAYOUT)?;
+            }
+        }
+        about.insert("version", env!("CARGO_PKG_VERSION"))?;
+        transaction.open_table(STREAMS)?;
+        transaction.open_table(EVENTS)?;
+    }
+    transaction.commit()?;
+    Ok(database)
+}
+
+/// The first name in the directory that nothing has.
+fn free_name(directory: &Path) -> PathBuf {
+    (1u32..)
+        .map(|number| directory.join(format!("{FILE}.set-aside-{number}")))
+        .find(|path| !path.exists())
+        .expect("some number is free")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_and_events_outlive_a_close() {
+        let temp = tempfile::tempdir().unwrap();
+        {
+            let store = Store::open(temp.path()).unwrap().store;
+            let put = |key: &[u8], value: &[u8]| (key.to_vec(), Some(value.to_vec()));
+            store.write_streams(&[put(b"a", b"1"), put(b"b", b"2")]).unwrap();
+            store.write_streams(&[(b"a".to_vec(), None), put(b"b", b"3")]).unwrap();
+            store.write_events(&[(7, vec![1]), (8, vec![2])], &[]).unwrap();
+            store.write_events(&[], &[7]).unwrap();
+        }
+        let opened = Store::open(temp.path()).unwrap();
+        assert!(opened.set_aside.is_none());
+        assert_eq!(opened.store.streams().unwrap(), [(b"b".to_vec(), b"3".to_vec())]);
+        assert_eq!(opened.store.events().unwrap(), [(8, vec![2])]);
+    }
+
+    #[test]
+    fn a_damaged_store_is_set_aside() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join(FILE), vec![0x55; 10_000]).unwrap();
+        let opened = Store::open(temp.path()).unwrap();
+        let (aside, reason) = opened.set_aside.unwrap();
+        assert_eq!(std::fs::read(aside).unwrap().len(), 10_000);
+        assert!(!reason.is_empty());
+        assert_eq!(opened.store.streams().unwrap(), []);
+    }
+
+    #[test]
+    fn a_store_in_use_is_an_error() {
+        let temp = tempfile::tempdir().unwrap();
+        let _open = Store::open(temp.path()).unwrap();
+        assert!(matches!(Store::open(temp.path()), Err(StoreError::InUse(_))));
+    }
+}
