@@ -1,9 +1,12 @@
 //! What a detector is given: rows as columns, templates, watermarks.
 
 use petrel_batch::{Column, EventTime, StreamId};
+use serde::{Deserialize, Serialize};
 
 /// Id of a template: the same text has the same id in every stream, on every host, after restarts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[repr(transparent)]
 pub struct TemplateId(pub u64);
 
