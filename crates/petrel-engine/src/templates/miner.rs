@@ -82,11 +82,11 @@ impl StreamMiner {
         self.mine.last = None;
         let slot = match self.mine.index.by_id(TemplateId::of(text)) {
             Some(slot) => slot,
-            None => self.mine.create(
-                Template::new(text, Origin::Adopted, Vec::new(), time),
-                time,
-                changes,
-            ),
+            None if self.mine.may_create() => {
+                let template = Template::new(text, Origin::Adopted, Vec::new(), time);
+                self.mine.create(template, changes)
+            }
+            None => self.mine.refuse(time),
         };
         self.mine.seen(slot, time)
     }
@@ -201,13 +201,16 @@ impl Mine {
             self.index.remember(key, slot, self.limits.known_keys_max);
             return slot;
         }
+        if !self.may_create() {
+            return self.refuse(time);
+        }
         let mut tokens = tokens.to_vec();
         let text = template::render(&mut tokens, |token| reading.token_text(token));
         let template = Template::new(&text, Origin::Mined, tokens, time);
         if let Some(slot) = self.index.by_id(template.id) {
             return self.join_namesake(slot, key, template);
         }
-        let slot = self.create(template, time, changes);
+        let slot = self.create(template, changes);
         self.settle(slot, time, changes)
     }
 
@@ -228,14 +231,21 @@ impl Mine {
         slot
     }
 
-    /// Adds a template, unless the bound on creation answers `<other>`.
-    fn create(&mut self, template: Template, time: EventTime, changes: &mut Vec<Change>) -> Slot {
+    /// Whether the bound on creation leaves room for one more.
+    fn may_create(&self) -> bool {
         let earned = self.n_records / self.limits.records_per_creation.max(1);
-        if self.n_created >= self.limits.creations_at_once.saturating_add(earned) {
-            self.n_refused += 1;
-            self.last_refused = self.n_records + 1;
-            return self.fixed(OTHER, time);
-        }
+        self.n_created < self.limits.creations_at_once.saturating_add(earned)
+    }
+
+    /// Answers `<other>`.
+    fn refuse(&mut self, time: EventTime) -> Slot {
+        self.n_refused += 1;
+        self.last_refused = self.n_records + 1;
+        self.fixed(OTHER, time)
+    }
+
+    /// Adds a template and makes room for it.
+    fn create(&mut self, template: Template, changes: &mut Vec<Change>) -> Slot {
         if self.index.len() >= self.limits.templates_max {
             self.evict(changes);
         }

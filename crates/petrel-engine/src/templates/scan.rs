@@ -2,21 +2,18 @@
 //!
 //! It knows text, not templates: nothing here depends on lines seen before.
 
+mod groups;
+mod runs;
+
+use self::groups::Open;
+use self::runs::colon_run;
 use super::bytes::{self, Class, Counts};
 use super::numbers;
 use super::token::{self, Kind, TOKENS_MAX, Token};
 use super::words;
 
-/// Brackets and quotes that may be open at once; deeper ones are plain delimiters.
-const NESTING_MAX: usize = 32;
-/// Quotations of so many tokens are values, shorter ones keep their words.
-const QUOTED_TOKENS_MAX: usize = 8;
-/// Plain numbers in a row that keep their places.
-const NUMBER_ROW_MAX: usize = 4;
 /// Hex letters without a digit that make a word variable.
 const HEX_LETTERS_MIN: usize = 8;
-/// Hex characters in one group of a clock, hardware address or IPv6 address.
-const COLON_GROUP_MAX: usize = 4;
 
 /// Tokens of the last line scanned; its vectors are used again.
 #[derive(Debug, Default)]
@@ -25,18 +22,6 @@ pub(super) struct Scanner {
     open: Vec<Open>,
     /// Brackets beyond [`NESTING_MAX`] that still wait for their end.
     deeper: u32,
-}
-
-/// An open bracket or quote.
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    byte: u8,
-    /// Index of its token.
-    token: usize,
-    /// Its own level holds a comma (in braces also `:` or `=`).
-    separated: bool,
-    /// A quotation that holds a message (`msg="..."`).
-    is_message: bool,
 }
 
 impl Scanner {
@@ -86,66 +71,42 @@ impl Scanner {
     /// A word begins at `start`.
     #[inline]
     fn word(&mut self, line: &[u8], start: usize, space: bool) -> usize {
-        let mut at = start;
-        let mut counts = Counts::default();
-        let mut is_url = false;
-        while at < line.len() {
-            let byte = line[at];
-            if counts.add(byte) {
-                at += 1;
-                continue;
-            }
-            match byte {
-                b'.' if line.get(at + 1).is_some_and(|next| bytes::is_word(*next)) => {
-                    counts.add_mark();
-                    at += 1;
-                }
-                b'.' if at == start => {
-                    at += line[at..].iter().take_while(|byte| **byte == b'.').count()
-                }
-                b'\'' if is_apostrophe(line, start, at) => at += 1,
-                b':' if line[at + 1..].starts_with(b"//") && at > start => {
-                    is_url = true;
-                    at += 3;
-                }
-                b':' | b'=' | b';' if is_url => at += 1,
-                _ => break,
-            }
+        let (end, counts, is_url) = word_end(line, start);
+        if end == start {
+            return self.only_end_marks(line, start, space);
         }
-        while at > start
-            && (matches!(line[at - 1], b'.' | b'!' | b'?')
-                || is_url && matches!(line[at - 1], b':' | b'=' | b';'))
-        {
-            at -= 1;
-        }
-        if at == start {
-            // Nothing but end marks: they fall away.
-            return start
-                + line[start..]
-                    .iter()
-                    .take_while(|byte| matches!(byte, b'.' | b'!' | b'?'))
-                    .count()
-                    .max(1);
-        }
-        if line.get(at) == Some(&b':')
-            && let Some(end) = colon_run(line, start, at)
+        if line.get(end) == Some(&b':')
+            && let Some(end) = colon_run(line, start, end)
         {
             self.push_variable(line, start, end, space);
             return end;
         }
-        let skip = end_marks(line, at);
         if counts.has_digits() || is_url {
-            self.push_variable(line, start, at, space);
+            self.push_variable(line, start, end, space);
         } else if !counts.has_letters() && line[start] != b'/' {
-            self.marks(line, start, at, space);
-        } else if self.is_variable(line, start, at, counts) {
-            self.push_variable(line, start, at, space);
-        } else if !self.swallow_unit(line, start, at, space) {
-            let hash = token::hash_text(&line[start..at]);
+            self.marks(line, start, end, space);
+        } else if self.is_variable(line, start, end, counts) {
+            self.push_variable(line, start, end, space);
+        } else if !self.swallow_unit(line, start, end, space) {
+            let hash = token::hash_text(&line[start..end]);
             self.tokens
-                .push(Token::new(Kind::Word, hash, start, at, space));
+                .push(Token::new(Kind::Word, hash, start, end, space));
         }
-        at + skip
+        end + n_end_marks(&line[end..])
+    }
+
+    /// Nothing but end marks: they fall away, except in `!=`.
+    fn only_end_marks(&mut self, line: &[u8], start: usize, space: bool) -> usize {
+        let end = start
+            + line[start..]
+                .iter()
+                .take_while(|byte| is_end_mark(**byte))
+                .count()
+                .max(1);
+        if line.get(end) == Some(&b'=') {
+            self.marks(line, start, end, space);
+        }
+        end
     }
 
     /// A word without letter or digit.
@@ -315,250 +276,6 @@ impl Scanner {
             .last()
             .is_some_and(|last| matches!(last.byte, b'(' | b'[' | b'{'))
     }
-
-    fn open(&mut self, open: Open) {
-        if self.open.len() < NESTING_MAX {
-            self.open.push(open);
-        } else if is_bracket(open.byte) {
-            self.deeper += 1;
-        }
-    }
-
-    /// Notes a separator at the level of the innermost open bracket.
-    fn separate(&mut self, byte: u8) {
-        if let Some(open) = self.open.last_mut() {
-            open.separated |= byte == b',' || open.byte == b'{' && matches!(byte, b':' | b'=');
-        }
-    }
-
-    fn quote(&mut self, line: &[u8], start: usize, space: bool) {
-        let byte = line[start];
-        let matching = self
-            .open
-            .iter()
-            .rposition(|open| open.byte == byte || is_bracket(open.byte));
-        match matching.filter(|index| self.open[*index].byte == byte) {
-            Some(index) => {
-                let open = self.open[index];
-                self.open.truncate(index);
-                self.end_quotation(line, open, start, space);
-            }
-            None => {
-                let is_message = self.follows_message_key(line, start);
-                let can_open =
-                    byte != b'\'' || !self.is_glued(start) || self.follows_text_prefix(line);
-                let token = self.push_delimiter(line, start, start + 1, space);
-                if can_open {
-                    self.open(Open {
-                        byte,
-                        token,
-                        separated: false,
-                        is_message,
-                    });
-                }
-            }
-        }
-    }
-
-    fn follows_message_key(&self, line: &[u8], start: usize) -> bool {
-        let Some(last) = self.tokens.last() else {
-            return false;
-        };
-        last.byte == b'='
-            && last.end as usize == start
-            && self.is_message_key(line, self.tokens.len() - 1)
-    }
-
-    /// `u'text'`, `b'text'`, `r'text'`.
-    fn follows_text_prefix(&self, line: &[u8]) -> bool {
-        self.tokens
-            .last()
-            .is_some_and(|last| is_text_prefix(&line[last.range()]))
-    }
-
-    /// Masks a quotation that holds a value rather than a name.
-    fn end_quotation(&mut self, line: &[u8], open: Open, start: usize, space: bool) {
-        let first = open.token + 1;
-        let quoted = &self.tokens[first..];
-        let is_value = match quoted {
-            [] => true,
-            [only] if only.kind == Kind::Variable => true,
-            [only] if only.kind == Kind::Word => {
-                !open.is_message && self.follows_equals_at(open.token)
-            }
-            _ => !open.is_message && quoted.len() >= QUOTED_TOKENS_MAX,
-        };
-        if is_value {
-            self.mask(first, start);
-        }
-        self.push_delimiter(line, start, start + 1, space && !is_value);
-    }
-
-    /// Whether the quote at index `quote` is glued to an `=`.
-    fn follows_equals_at(&self, quote: usize) -> bool {
-        quote > 0 && !self.tokens[quote].space && self.tokens[quote - 1].byte == b'='
-    }
-
-    fn close_bracket(&mut self, line: &[u8], start: usize, space: bool) {
-        let opening = match line[start] {
-            b')' => b'(',
-            b']' => b'[',
-            _ => b'{',
-        };
-        let matching = self
-            .open
-            .iter()
-            .rposition(|open| open.byte == b'"' || is_bracket(open.byte));
-        let matching =
-            matching.filter(|index| self.open[*index].byte == opening && self.deeper == 0);
-        self.deeper = self.deeper.saturating_sub(1);
-        let Some(index) = matching else {
-            self.push_delimiter(line, start, start + 1, space);
-            return;
-        };
-        let open = self.open[index];
-        self.open.truncate(index);
-        let first = open.token + 1;
-        let n_inside = self.tokens.len() - first;
-        if n_inside == 0 && !self.follows_word_at(open.token) || n_inside > 1 && open.separated {
-            self.mask(first, start);
-        }
-        self.push_delimiter(line, start, start + 1, false);
-    }
-
-    /// Whether the bracket at index `bracket` is glued to a word: `name()`.
-    fn follows_word_at(&self, bracket: usize) -> bool {
-        bracket > 0 && !self.tokens[bracket].space && self.tokens[bracket - 1].kind == Kind::Word
-    }
-
-    /// Makes one variable of all tokens from index `first` on, up to byte `end`.
-    fn mask(&mut self, first: usize, end: usize) {
-        let start = self
-            .tokens
-            .get(first)
-            .map_or(end, |token| token.start as usize);
-        self.tokens.truncate(first);
-        self.tokens
-            .push(Token::variable(start, end.max(start), false));
-    }
-
-    /// Appends a variable, or lengthens the one that it goes on with.
-    fn push_variable(&mut self, line: &[u8], start: usize, end: usize, space: bool) {
-        match self.joined(space) {
-            Some(index) => {
-                self.tokens[index].end = end as u32;
-                self.tokens.truncate(index + 1);
-            }
-            None => self.tokens.push(Token::variable(start, end, space)),
-        }
-        self.settle_row(line);
-    }
-
-    /// Index of the variable that a glued one goes on with, over delimiters other than quotes and
-    /// brackets: `10.0.0.1:80`.
-    fn joined(&self, space: bool) -> Option<usize> {
-        if space {
-            return None;
-        }
-        let mut index = self.tokens.len().checked_sub(1)?;
-        loop {
-            let token = self.tokens[index];
-            match token.kind {
-                Kind::Variable => return Some(index),
-                Kind::Delimiter if !token.space && index > 0 && !is_fence(token.byte) => index -= 1,
-                Kind::Dots if !token.space && index > 0 => index -= 1,
-                _ => return None,
-            }
-        }
-    }
-
-    /// Makes one variable of the list that the last token ends, unless it is a short row of numbers.
-    fn settle_row(&mut self, line: &[u8]) {
-        let last = self.tokens.len() - 1;
-        let Some(mut first) = self.before_in_row(last) else {
-            return;
-        };
-        let is_plain = |token: &Token| numbers::is_plain(&line[token.range()]);
-        let has_comma = first + 1 < last;
-        let mut is_number_row =
-            !has_comma && is_plain(&self.tokens[first]) && is_plain(&self.tokens[last]);
-        let mut n_members = 2;
-        while let Some(before) = self.before_in_row(first) {
-            is_number_row &= is_plain(&self.tokens[before]) && before + 1 == first;
-            first = before;
-            n_members += 1;
-        }
-        if !is_number_row || n_members > NUMBER_ROW_MAX {
-            self.tokens[first].end = self.tokens[last].end;
-            self.tokens.truncate(first + 1);
-        }
-    }
-
-    /// Index of the variable before the one at `index`, with blanks or one comma between.
-    fn before_in_row(&self, index: usize) -> Option<usize> {
-        let before = index.checked_sub(1)?;
-        let token = self.tokens[before];
-        match token.kind {
-            Kind::Variable => Some(before),
-            Kind::Delimiter if token.byte == b',' => before
-                .checked_sub(1)
-                .filter(|index| self.tokens[*index].kind == Kind::Variable),
-            _ => None,
-        }
-    }
-
-    /// At the token bound: the outermost list that is still open becomes one variable, and `true`;
-    /// without one the rest does.
-    fn make_room(&mut self, at: usize, end: usize) -> bool {
-        self.deeper = 0;
-        if let Some(index) = self
-            .open
-            .iter()
-            .position(|open| open.separated && is_bracket(open.byte))
-            && self.open[index].token + 2 < TOKENS_MAX
-        {
-            let first = self.open[index].token + 1;
-            self.open.truncate(index + 1);
-            self.mask(first, at);
-            return true;
-        }
-        let last = TOKENS_MAX - 1;
-        let start = self.tokens[last].start as usize;
-        let space = self.tokens[last].space;
-        self.tokens.truncate(last);
-        self.tokens.push(Token::variable(start, end, space));
-        false
-    }
-
-    /// At the byte bound: what was cut is variable, and so is the word or list that it was cut in.
-    fn cut(&mut self, end: usize) {
-        let list = self
-            .open
-            .iter()
-            .find(|open| open.separated && is_bracket(open.byte));
-        match (list, self.tokens.last()) {
-            (Some(open), _) => self.mask(open.token + 1, end),
-            (None, Some(last)) if last.is_place() => {
-                let space = last.space;
-                let last = self.tokens.len() - 1;
-                self.mask(last, end);
-                self.tokens[last].space = space;
-            }
-            (None, _) => self.tokens.push(Token::variable(end, end, true)),
-        }
-    }
-}
-
-fn is_bracket(byte: u8) -> bool {
-    matches!(byte, b'(' | b'[' | b'{')
-}
-
-/// Delimiters that no variable reaches over.
-fn is_fence(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'"' | b'\'' | b'`' | b'(' | b'[' | b'{' | b')' | b']' | b'}' | b'<' | b'>'
-    )
 }
 
 fn is_path(word: &[u8]) -> bool {
@@ -580,9 +297,56 @@ fn is_apostrophe(line: &[u8], start: usize, at: usize) -> bool {
         && !is_text_prefix(&line[start..at])
 }
 
-/// End marks of a word that fall away with it; runs of dots stay.
-fn end_marks(line: &[u8], at: usize) -> usize {
-    let rest = &line[at..];
+/// A digit or a capital follows, after blanks and commas.
+fn is_date_ahead(line: &[u8], at: usize) -> bool {
+    let next = line[at..].iter().find(|byte| !matches!(byte, b' ' | b','));
+    next.is_some_and(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+}
+
+fn is_end_mark(byte: u8) -> bool {
+    matches!(byte, b'.' | b'!' | b'?')
+}
+
+/// End of the word that begins at `start`, its end marks left out, what it is made of, and whether it
+/// is a URL, in which colons do not separate.
+#[inline(always)]
+fn word_end(line: &[u8], start: usize) -> (usize, Counts, bool) {
+    let mut at = start;
+    let mut counts = Counts::default();
+    let mut is_url = false;
+    while at < line.len() {
+        let byte = line[at];
+        if counts.add(byte) {
+            at += 1;
+            continue;
+        }
+        match byte {
+            b'.' if line.get(at + 1).is_some_and(|next| bytes::is_word(*next)) => {
+                counts.add_mark();
+                at += 1;
+            }
+            b'.' if at == start => {
+                at += line[at..].iter().take_while(|byte| **byte == b'.').count()
+            }
+            b'\'' if is_apostrophe(line, start, at) => at += 1,
+            b':' if line[at + 1..].starts_with(b"//") && at > start => {
+                is_url = true;
+                at += 3;
+            }
+            b':' | b'=' | b';' if is_url => at += 1,
+            _ => break,
+        }
+    }
+    while at > start
+        && (is_end_mark(line[at - 1]) || is_url && matches!(line[at - 1], b':' | b'=' | b';'))
+    {
+        at -= 1;
+    }
+    (at, counts, is_url)
+}
+
+/// End marks after a word that fall away with it; runs of dots stay.
+fn n_end_marks(rest: &[u8]) -> usize {
     let n_marks = rest
         .iter()
         .take_while(|byte| matches!(byte, b'!' | b'?'))
@@ -591,59 +355,5 @@ fn end_marks(line: &[u8], at: usize) -> usize {
         [b'.', b'.', ..] => n_marks,
         [b'.', ..] => n_marks + 1,
         _ => n_marks,
-    }
-}
-
-/// A digit or a capital follows, after blanks and commas.
-fn is_date_ahead(line: &[u8], at: usize) -> bool {
-    let next = line[at..].iter().find(|byte| !matches!(byte, b' ' | b','));
-    next.is_some_and(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
-}
-
-/// End of a clock, hardware address or IPv6 address that begins at `start`, with its first group
-/// ending at `at`.
-fn colon_run(line: &[u8], start: usize, at: usize) -> Option<usize> {
-    if at - start > COLON_GROUP_MAX || !line[start..at].iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut has_digit = line[start..at].iter().any(u8::is_ascii_digit);
-    let mut n_groups = 1;
-    let mut end = at;
-    while line.get(end) == Some(&b':') {
-        let group = line[end + 1..]
-            .iter()
-            .take_while(|byte| byte.is_ascii_hexdigit());
-        let length = group.clone().count();
-        let goes_on = length > 0 || line.get(end + 1) == Some(&b':');
-        if length > COLON_GROUP_MAX {
-            return None;
-        }
-        if !goes_on {
-            break;
-        }
-        has_digit |= group.clone().any(u8::is_ascii_digit);
-        n_groups += 1;
-        end += 1 + length;
-    }
-    if n_groups < 3 || !(has_digit || n_groups >= 4) {
-        return None;
-    }
-    // A fraction, prefix length or zone belongs to it; any other word byte means it was no address.
-    match line.get(end) {
-        Some(b'.' | b'/' | b'%' | b'-') => {
-            let tail = line[end..]
-                .iter()
-                .take_while(|byte| bytes::is_word(**byte) || **byte == b'.')
-                .count();
-            let tail = &line[end..end + tail];
-            let n_marks = tail
-                .iter()
-                .rev()
-                .take_while(|byte| matches!(byte, b'.' | b'!' | b'?'))
-                .count();
-            Some(end + tail.len() - n_marks)
-        }
-        Some(next) if bytes::is_word(*next) && !matches!(next, b'!' | b'?') => None,
-        _ => Some(end),
     }
 }

@@ -1,19 +1,32 @@
 //! Grouping accuracy on labelled lines of eight systems, in one configuration. Reads the folder named
 //! by `PETREL_DATA`, by default `../shared/data` beside the workspace.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 use std::path::PathBuf;
 
 use petrel_batch::EventTime;
 use petrel_engine::templates::{StreamMiner, TemplateLimits};
 
-const SYSTEMS: [&str; 8] = ["Apache", "BGL", "HDFS", "Hadoop", "Linux", "OpenSSH", "Spark", "Zookeeper"];
+const SYSTEMS: [&str; 8] = [
+    "Apache",
+    "BGL",
+    "HDFS",
+    "Hadoop",
+    "Linux",
+    "OpenSSH",
+    "Spark",
+    "Zookeeper",
+];
+
+/// Orders of the same lines that must give the same templates.
+const N_SHUFFLES: u64 = 3;
 
 #[test]
 fn groups_as_people_do() {
     let folder = std::env::var_os("PETREL_DATA").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").into());
+    let folder = folder
+        .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").into());
     let path = folder.join("loghub-2k-8.tar.zst");
     let Ok(file) = std::fs::File::open(&path) else {
         println!("did not run: no recording at {}", path.display());
@@ -33,12 +46,27 @@ fn groups_as_people_do() {
         }
     }
     let mut sum = (0.0, 0.0);
-    println!("{:<10} {:>6} {:>6} {:>9} {:>6}", "system", "GA", "FGA", "templates", "truth");
+    println!(
+        "{:<10} {:>6} {:>6} {:>9} {:>6}",
+        "system", "GA", "FGA", "templates", "truth"
+    );
     for system in SYSTEMS {
         let rows = &rows_by_system[system];
         let found = mine(rows.iter().map(|(body, _)| body.as_str()));
         let score = score(rows, &found);
-        println!("{system:<10} {:>6.3} {:>6.3} {:>9} {:>6}", score.ga, score.fga, score.n_found, score.n_truth);
+        for seed in 1..=N_SHUFFLES {
+            let mut shuffled: Vec<_> = rows.iter().map(|(body, _)| body.as_str()).collect();
+            shuffle(&mut shuffled, seed);
+            assert_eq!(
+                distinct(&mine(shuffled.into_iter())),
+                distinct(&found),
+                "{system} in order {seed}"
+            );
+        }
+        println!(
+            "{system:<10} {:>6.3} {:>6.3} {:>9} {:>6}",
+            score.ga, score.fga, score.n_found, score.n_truth
+        );
         if std::env::var("PETREL_SHOW").is_ok_and(|shown| shown == system) {
             show_errors(rows, &found);
         }
@@ -53,8 +81,32 @@ fn groups_as_people_do() {
 fn mine<'a>(bodies: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut miner = StreamMiner::new(TemplateLimits::default());
     let mut changes = Vec::new();
-    let ids: Vec<_> = bodies.map(|body| miner.assign(body, EventTime(0), &mut changes).id).collect();
-    ids.iter().map(|id| miner.find(*id).expect("nothing is evicted").text.to_string()).collect()
+    let ids: Vec<_> = bodies
+        .map(|body| miner.assign(body, EventTime(0), &mut changes).id)
+        .collect();
+    ids.iter()
+        .map(|id| {
+            miner
+                .find(*id)
+                .expect("nothing is evicted")
+                .text
+                .to_string()
+        })
+        .collect()
+}
+
+fn distinct(texts: &[String]) -> BTreeSet<&str> {
+    texts.iter().map(String::as_str).collect()
+}
+
+fn shuffle(bodies: &mut [&str], seed: u64) {
+    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for last in (1..bodies.len()).rev() {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        bodies.swap(last, (random % (last as u64 + 1)) as usize);
+    }
 }
 
 struct Score {
@@ -73,7 +125,10 @@ fn score(rows: &[(String, String)], found: &[String]) -> Score {
         truth.entry(label).or_default().push(index);
         groups.entry(text).or_default().push(index);
     }
-    let right: Vec<_> = groups.values().filter(|lines| truth[rows[lines[0]].1.as_str()] == **lines).collect();
+    let right: Vec<_> = groups
+        .values()
+        .filter(|lines| truth[rows[lines[0]].1.as_str()] == **lines)
+        .collect();
     let n_lines: usize = right.iter().map(|lines| lines.len()).sum();
     Score {
         ga: n_lines as f64 / rows.len() as f64,
@@ -93,7 +148,8 @@ fn show_errors(rows: &[(String, String)], found: &[String]) {
     for (title, groups) in [("split", by_label), ("joined", by_text)] {
         for (one, many) in groups.iter().filter(|(_, many)| many.len() > 1) {
             println!("{title}: {one}");
-            many.iter().for_each(|(other, count)| println!("    {count:>5} {other}"));
+            many.iter()
+                .for_each(|(other, count)| println!("    {count:>5} {other}"));
         }
     }
 }
@@ -102,9 +158,15 @@ fn show_errors(rows: &[(String, String)], found: &[String]) {
 fn labelled_bodies(text: &str) -> Vec<(String, String)> {
     let mut rows = csv_rows(text).into_iter();
     let header = rows.next().expect("a header");
-    let column = |name: &str| header.iter().position(|column| column == name).expect("a column");
+    let column = |name: &str| {
+        header
+            .iter()
+            .position(|column| column == name)
+            .expect("a column")
+    };
     let (body, label) = (column("Content"), column("EventTemplate"));
-    rows.map(|row| (row[body].clone(), row[label].clone())).collect()
+    rows.map(|row| (row[body].clone(), row[label].clone()))
+        .collect()
 }
 
 fn csv_rows(text: &str) -> Vec<Vec<String>> {
