@@ -15,7 +15,7 @@ pub(crate) fn wasm(name: &str) -> Vec<u8> {
 
 /// A target directory of its own: the one that runs these tests is locked by the cargo that does.
 fn build() -> PathBuf {
-    const GUESTS: [&str; 1] = ["guest-honest"];
+    const GUESTS: [&str; 2] = ["guest-honest", "guest-evil"];
     let target_dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("guests");
     let mut cargo = Command::new(env!("CARGO"));
     cargo

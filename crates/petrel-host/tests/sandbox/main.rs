@@ -2,6 +2,14 @@
 //!
 //! - `guests`: builds the guests of `tests/guests`;
 //! - `honest`: what runs natively runs the same in the sandbox;
+//! - `evil`: whatever a guest does, its call ends soon and the next instance works;
+//! - `lift`: replies that no compiler would write, from WASM text;
+//! - `refused`: files that are no detector;
+//! - `text_guest`: a detector in WASM text, of which tests replace parts.
 
+mod evil;
 mod guests;
 mod honest;
+mod lift;
+mod refused;
+mod text_guest;
