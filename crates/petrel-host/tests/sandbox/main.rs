@@ -7,6 +7,8 @@
 //! - `refused`: files that are no detector;
 //! - `text_guest`: a detector in WASM text, of which tests replace parts.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
 mod evil;
 mod guests;
 mod honest;
