@@ -75,6 +75,7 @@ impl Reader {
         };
         match self.last(body) {
             Some(reading) => Body::Line(Reading {
+                key: token::key(reading.tokens),
                 object: shape.map(|_| (body, start)),
                 ..reading
             }),
@@ -82,7 +83,7 @@ impl Reader {
         }
     }
 
-    /// The body that was read last, passed again; none when it had no tokens.
+    /// The body that was read last, passed again, without its key; none when it had no tokens.
     pub(super) fn last<'a>(&'a self, body: &'a str) -> Option<Reading<'a>> {
         let tokens = &self.scanner.tokens[..];
         let text = if self.is_unescaped {
@@ -90,10 +91,10 @@ impl Reader {
         } else {
             body
         };
-        (!tokens.is_empty()).then(|| Reading {
+        (!tokens.is_empty()).then_some(Reading {
             text,
             tokens,
-            key: token::key(tokens),
+            key: 0,
             object: None,
         })
     }

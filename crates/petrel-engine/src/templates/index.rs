@@ -132,6 +132,11 @@ impl Index {
         }
     }
 
+    /// Changes whenever a body might belong to another template than before.
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     /// Adds a template that has no live namesake.
     pub(super) fn add(&mut self, mut template: Template) -> Slot {
         template.sequence = self.next_sequence;

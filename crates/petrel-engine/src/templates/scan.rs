@@ -264,7 +264,10 @@ impl Scanner {
     }
 
     fn push_delimiter(&mut self, line: &[u8], start: usize, end: usize, space: bool) -> usize {
-        let hash = token::hash_text(&line[start..end]);
+        let hash = match &line[start..end] {
+            [byte] => token::hash_byte(*byte),
+            longer => token::hash_text(longer),
+        };
         let mut token = Token::new(Kind::Delimiter, hash, start, end, space);
         token.byte = line[start];
         self.tokens.push(token);

@@ -1,5 +1,7 @@
 //! Which templates become one: siblings that differ in one word, a word against a variable, and
-//! prefixes that lead free text. All of it depends on the set of templates, hardly on their order.
+//! prefixes that lead free text. All of it depends on the set of templates, hardly on their order:
+//! only where a template has enough siblings at two places at once do those go first that came first,
+//! and free text and eviction depend on counts.
 
 use super::index::{self, Index, PREFIX_WORDS_MAX, Slot};
 use super::template;

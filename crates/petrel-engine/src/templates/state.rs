@@ -6,7 +6,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::aliases::Alias;
 use super::json;
-use super::miner::{Mine, StreamMiner};
+use super::mine::Mine;
+use super::miner::StreamMiner;
 use super::template::{self, Origin, Template, TemplateId};
 use super::token::{self, Kind, TOKENS_MAX, Token};
 use super::{TemplateLimits, TemplateStateError};

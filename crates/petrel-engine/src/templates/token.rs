@@ -112,6 +112,12 @@ pub(super) fn hash_text(text: &[u8]) -> u64 {
     fold(fold(hash ^ last, STEP), SPREAD)
 }
 
+/// Hash of a delimiter of one byte, the same as [`hash_text`]'s.
+#[inline(always)]
+pub(super) fn hash_byte(byte: u8) -> u64 {
+    fold(fold(SPREAD ^ STEP ^ u64::from(byte), STEP), SPREAD)
+}
+
 /// Key of a whole line.
 pub(super) fn key(tokens: &[Token]) -> u64 {
     let mut sum = fold(tokens.len() as u64 ^ SPREAD, STEP);

@@ -157,6 +157,40 @@ fn aliases_are_bounded() {
     assert!(miner.health().n_aliases <= 10);
 }
 
+/// Exact repetitions take a way of their own; it must lead to the same templates and numbers.
+#[test]
+fn repetitions_follow_merges() {
+    let mut miner = miner();
+    feed(&mut miner, ["filling the table until it is used"; 300]);
+    let bodies = [
+        "job ann took 5 ms right here",
+        "job bob took 6 ms right here",
+        "job cid took 7 ms right here",
+    ];
+    for _ in 0..3 {
+        for body in &bodies[..2] {
+            let template = miner.assign(body, EventTime::UNKNOWN, &mut Vec::new());
+            assert_eq!(
+                miner
+                    .template(template)
+                    .map(|template| template.text.matches("<*>").count()),
+                Some(1)
+            );
+            let mut out = Vec::new();
+            assert!(miner.numbers_of_last(body, &mut out));
+            assert_eq!(out.len(), 1);
+        }
+    }
+    feed(&mut miner, [bodies[2]]);
+    for body in bodies.iter().chain(&bodies) {
+        assert_eq!(text_of(&mut miner, body), "job <*> took <*> right here");
+        let mut out = Vec::new();
+        miner.numbers_of_last(body, &mut out);
+        assert_eq!(out.len(), 2);
+        assert!(out[0].is_nan() && out[1] > 0.0);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
