@@ -26,6 +26,12 @@ impl From<&str> for AttributeValue {
     }
 }
 
+impl From<Arc<str>> for AttributeValue {
+    fn from(text: Arc<str>) -> Self {
+        Self::Text(text)
+    }
+}
+
 impl From<String> for AttributeValue {
     fn from(text: String) -> Self {
         Self::Text(text.into())

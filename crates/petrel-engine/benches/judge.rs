@@ -1,0 +1,2 @@
+//! How much the engine adds to miner and detectors.
+fn main() {}

@@ -1,0 +1,462 @@
+//! A worker: owns streams and its own instances of the detectors, and judges the rows of requests in
+//! the order of their sequence numbers.
+
+use std::sync::Arc;
+
+use arrow_array::StringViewArray;
+use arrow_array::cast::AsArray;
+use petrel_batch::{ColumnRequest, DataType, EventTime, LogBatch, Resource, ResourceRun};
+use petrel_batch::{StreamId, names};
+
+use crate::book::Rules;
+use crate::columns::Computed;
+use crate::enrichment::TemplateSets;
+use crate::instance::Instance;
+use crate::pass::{Judgement, Pass};
+use crate::streams::{Met, StreamTable};
+use crate::templates::{Change, Origin, StreamMiner, TemplateId, TemplateRef};
+use crate::watermark::{Arrival, ClockSettings};
+use crate::{Frontier, Settings};
+
+/// Owns streams and detectors; pure: same calls, same answers.
+pub struct Worker {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) rules: Rules,
+    pub(crate) clock: ClockSettings,
+    pub(crate) streams: StreamTable,
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) saved_bytes: usize,
+    /// The frontier as last told.
+    pub(crate) frontier: u64,
+    /// State was restored after an interruption: what is missing ends where input begins again.
+    pub(crate) is_interrupted: bool,
+    passes: u64,
+    computed: Computed,
+    template_sets: TemplateSets,
+    changes: Vec<Change>,
+}
+
+/// What the miner reads of a batch.
+struct Bodies<'b> {
+    body: Option<&'b StringViewArray>,
+    /// Attributes that bring a template along, best first; those without any value left out.
+    brought: Vec<&'b StringViewArray>,
+}
+
+/// The template of a row.
+#[derive(Clone, Copy)]
+struct Assigned {
+    template: TemplateRef,
+    adopted: bool,
+}
+
+impl Worker {
+    /// A worker without streams and without detectors.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            rules: Rules::new(&settings),
+            clock: ClockSettings::new(&settings),
+            streams: StreamTable::new(&settings.limits),
+            settings,
+            instances: Vec::new(),
+            saved_bytes: 0,
+            frontier: 0,
+            is_interrupted: false,
+            passes: 0,
+            computed: Computed::default(),
+            template_sets: TemplateSets::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// The columns that must be read from requests: for the miner and for the detectors' plans.
+    /// Changes only when detectors come, go or are replaced.
+    #[must_use]
+    pub fn column_requests(&self) -> Vec<ColumnRequest> {
+        let mut requests = Vec::new();
+        if self.settings.templates {
+            requests.push(ColumnRequest::new(names::BODY, DataType::Utf8));
+            for name in names::TEMPLATE_ATTRIBUTES {
+                let name = format!("{}{name}", names::ATTRIBUTE_PREFIX);
+                requests.push(ColumnRequest::new(name, DataType::Utf8));
+            }
+        }
+        for instance in &self.instances {
+            requests.extend(instance.plan.columns.iter().cloned());
+        }
+        requests
+    }
+
+    /// Number of streams owned.
+    #[must_use]
+    pub fn n_streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Judges the next request: the rows of it that are this worker's, none when it only hears of
+    /// the frontier.
+    pub fn judge(
+        &mut self,
+        sequence: u64,
+        batch: Option<&LogBatch>,
+        frontier: &Frontier,
+    ) -> Judgement {
+        self.judge_within(sequence, batch, frontier, &mut || false)
+    }
+
+    /// The same, but asks `is_spent` before each call of a detector: once it says yes, detectors do
+    /// not see the rest of the request's rows, which counts as missing input.
+    pub fn judge_within(
+        &mut self,
+        sequence: u64,
+        batch: Option<&LogBatch>,
+        frontier: &Frontier,
+        is_spent: &mut dyn FnMut() -> bool,
+    ) -> Judgement {
+        self.passes += 1;
+        let settings = Arc::clone(&self.settings);
+        let computed = std::mem::take(&mut self.computed);
+        let mut pass = Pass::new(self.passes, batch, computed, &settings, is_spent);
+        pass.judgement.sequence = sequence;
+        pass.judgement.gaps = frontier.steps.iter().filter_map(|step| step.gap).collect();
+        pass.frontier = frontier.before.0.max(self.frontier);
+        self.end_interruption(frontier.after().0);
+        self.revive_due(&mut pass);
+        for instance in &mut self.instances {
+            instance.pending_from = 0;
+        }
+        let mut steps = frontier.steps.as_slice();
+        if let Some(batch) = batch {
+            let bodies = Bodies::of(batch, settings.templates);
+            for run in batch.runs() {
+                self.judge_run(&mut pass, batch, run, &bodies, &mut steps);
+            }
+            pass.judgement.tally.rows = batch.n_rows() as u64;
+        }
+        let n_rows = pass.computed.stream.len();
+        for step in steps {
+            self.step(&mut pass, step, n_rows);
+        }
+        self.flush_all(&mut pass, n_rows);
+        self.frontier = pass.frontier;
+        let (judgement, computed) = pass.finish();
+        self.computed = computed;
+        judgement
+    }
+
+    fn judge_run(
+        &mut self,
+        pass: &mut Pass<'_>,
+        batch: &LogBatch,
+        run: &ResourceRun,
+        bodies: &Bodies<'_>,
+        steps: &mut &[crate::Step],
+    ) {
+        let id = self.enter(pass, &run.resource);
+        let times = batch.event_times();
+        let places = batch.places();
+        let wants_numbers = self.instances.iter().any(Instance::wants_numbers);
+        for row in run.rows.clone() {
+            while let Some((step, rest)) = steps.split_first()
+                && step.place <= places[row]
+            {
+                *steps = rest;
+                self.step(pass, step, row);
+            }
+            let time = times[row];
+            let stream = self
+                .streams
+                .get_mut(id)
+                .expect("no stream leaves during its run");
+            let arrival = stream.clock.arrive(time, pass.frontier, &self.clock);
+            if stream.clock.watermark >= stream.next_close {
+                self.cross(pass, &[id], row);
+            }
+            let stream = self
+                .streams
+                .get_mut(id)
+                .expect("no stream leaves during its run");
+            let assigned = bodies.assign(&mut stream.miner, row, time, &mut self.changes);
+            if !self.changes.is_empty() {
+                self.apply_changes(pass, id, row);
+            }
+            let stream = self
+                .streams
+                .get_mut(id)
+                .expect("no stream leaves during its run");
+            pass.computed
+                .push(id.0, assigned.map(|assigned| assigned.template.id.0));
+            let key = assigned.map(|assigned| (assigned.template.id.0, assigned.adopted));
+            let mut fixed = None;
+            pass.edits
+                .push_row(pass.number, &mut self.template_sets, key, || {
+                    let template = stream.miner.template(assigned?.template)?;
+                    Some(Arc::clone(&template.text))
+                });
+            if let Some(assigned) = assigned
+                && stream.told_fixed.len() < FIXED_TEMPLATES
+                && let Some(template) = stream.miner.template(assigned.template)
+                && template.origin == Origin::Fixed
+                && !stream.told_fixed.contains(&template.id.0)
+            {
+                fixed = Some(template.id);
+            }
+            if wants_numbers {
+                let body = bodies.body(row).unwrap_or_default();
+                let has_any = assigned.is_some_and(|assigned| !assigned.adopted)
+                    && stream
+                        .miner
+                        .numbers_of_last(body, &mut pass.computed.numbers);
+                pass.computed.push_numbers(has_any);
+            }
+            stream.last_row = (pass.number, row);
+            if let Some(template) = fixed {
+                self.tell_fixed(id, template);
+            }
+            if arrival != Arrival::InTime {
+                self.note_arrival(pass, arrival, row);
+            }
+        }
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.changed = true;
+        }
+    }
+
+    /// The stream of a run; a new one may need room.
+    fn enter(&mut self, pass: &mut Pass<'_>, resource: &Arc<Resource>) -> StreamId {
+        let id = match self.streams.by_address(resource) {
+            Some(id) => id,
+            None => {
+                if self.streams.is_full() && self.streams.find(&resource.stream).is_none() {
+                    self.make_room(pass);
+                }
+                let (id, met) = self.streams.meet(resource, &self.settings);
+                pass.judgement.tally.streams_new += u64::from(met != Met::Known);
+                pass.judgement.tally.streams_returned += u64::from(met == Met::Returned);
+                id
+            }
+        };
+        for instance in &mut self.instances {
+            if instance.slot(id).retell {
+                instance.slot(id).retell = false;
+                if let Some(stream) = self.streams.get(id).filter(|_| instance.wants_templates()) {
+                    stream
+                        .miner
+                        .templates()
+                        .for_each(|template| instance.tell(id, template));
+                }
+            }
+        }
+        id
+    }
+
+    /// Hands the least recently seen stream out and forgets it.
+    fn make_room(&mut self, pass: &mut Pass<'_>) {
+        let Some(id) = self.streams.idlest() else {
+            return;
+        };
+        let n_rows = pass.computed.stream.len();
+        if self
+            .streams
+            .get(id)
+            .is_some_and(|stream| stream.has_rows_since(pass.number, 0))
+        {
+            self.flush_all(pass, n_rows);
+        }
+        let (state, changes) = self.state_of(id);
+        pass.judgement.evicted.extend(state);
+        pass.judgement.changes.extend(changes);
+        for index in 0..self.instances.len() {
+            self.drop_saved(index, id);
+            if let Err(fault) = self.instances[index].forget(id) {
+                self.fail(pass, index, fault);
+            }
+        }
+        self.streams.remove(id);
+        pass.judgement.tally.streams_evicted += 1;
+    }
+
+    /// Tells detectors what happened to templates before the row at `row`.
+    fn apply_changes(&mut self, pass: &mut Pass<'_>, id: StreamId, row: usize) {
+        let mut changes = std::mem::take(&mut self.changes);
+        if changes
+            .iter()
+            .any(|change| matches!(change, Change::Merged { .. }))
+        {
+            // Rows before a merge carry the ids from before it.
+            for index in 0..self.instances.len() {
+                if self.instances[index].wants_templates() {
+                    self.flush(pass, index, row);
+                }
+            }
+        }
+        for change in changes.drain(..) {
+            let tally = &mut pass.judgement.tally;
+            match change {
+                Change::Created(template) => {
+                    tally.templates_created += 1;
+                    self.tell(id, template);
+                }
+                Change::Merged { source, target } => {
+                    tally.templates_merged += 1;
+                    self.tell(id, target);
+                    self.merge(id, source, target);
+                }
+                Change::Evicted(_) => tally.templates_evicted += 1,
+            }
+        }
+        self.changes = changes;
+    }
+
+    fn tell(&mut self, id: StreamId, template: TemplateId) {
+        let Some(stream) = self.streams.get(id) else {
+            return;
+        };
+        let Some(template) = stream.miner.find(template) else {
+            return;
+        };
+        for instance in &mut self.instances {
+            if instance.wants_templates() {
+                instance.tell(id, template);
+            }
+        }
+    }
+
+    /// A template that is never created is told when a stream first shows it.
+    fn tell_fixed(&mut self, id: StreamId, template: TemplateId) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.told_fixed.push(template.0);
+        }
+        self.tell(id, template);
+    }
+
+    fn merge(&mut self, id: StreamId, source: TemplateId, target: TemplateId) {
+        let Some(stream) = self.streams.get_mut(id) else {
+            return;
+        };
+        stream.book.merge_template(source.0, target.0, &self.rules);
+        if stream.merges.len() >= self.settings.limits.merges_remembered {
+            stream.merges.remove(0);
+        }
+        stream.merges.push((source.0, target.0));
+        for instance in &mut self.instances {
+            if instance.wants_templates() {
+                instance.merge(id, source.0, target.0);
+            }
+        }
+    }
+
+    /// Counts a row that is not in time, and keeps detectors from seeing what nobody can use.
+    fn note_arrival(&mut self, pass: &mut Pass<'_>, arrival: Arrival, row: usize) {
+        let tally = &mut pass.judgement.tally;
+        match arrival {
+            Arrival::InTime => return,
+            Arrival::Late => {
+                tally.late += 1;
+                return;
+            }
+            Arrival::BeyondUse => tally.beyond_use += 1,
+            Arrival::InDoubt => tally.in_doubt += 1,
+        }
+        self.flush_all(pass, row);
+        for instance in &mut self.instances {
+            instance.pending_from = row + 1;
+        }
+    }
+
+    /// What a stream is called and how far it has come: for status pages.
+    #[must_use]
+    pub fn stream_status(&self) -> Vec<StreamStatus> {
+        let ids = self.streams.ids().into_iter();
+        ids.filter_map(|id| self.streams.get(id))
+            .map(|stream| StreamStatus {
+                name: stream.facts.display.clone(),
+                id: Arc::clone(&stream.facts.id_hex),
+                newest: EventTime(stream.clock.newest()),
+                watermark: EventTime(stream.clock.watermark),
+                n_open: stream.book.n_open(),
+                n_templates: stream.miner.health().n_templates,
+            })
+            .collect()
+    }
+}
+
+/// `<continued>`, `<empty>` and `<other>`.
+const FIXED_TEMPLATES: usize = 3;
+
+/// What there is to say of a stream at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamStatus {
+    /// What people call it.
+    pub name: String,
+    /// `petrel.stream.id`.
+    pub id: Arc<str>,
+    /// Largest believed event time.
+    pub newest: EventTime,
+    /// All before it is held to have come.
+    pub watermark: EventTime,
+    /// Open anomalies.
+    pub n_open: usize,
+    /// Live templates.
+    pub n_templates: usize,
+}
+
+impl<'b> Bodies<'b> {
+    fn of(batch: &'b LogBatch, templates: bool) -> Self {
+        let text = |name: &str| batch.column(name, DataType::Utf8)?.as_string_view_opt();
+        if !templates {
+            return Self {
+                body: None,
+                brought: Vec::new(),
+            };
+        }
+        let brought = names::TEMPLATE_ATTRIBUTES
+            .iter()
+            .filter_map(|name| text(&format!("{}{name}", names::ATTRIBUTE_PREFIX)));
+        Self {
+            body: text(names::BODY),
+            brought: brought.filter(|texts| has_any(texts)).collect(),
+        }
+    }
+
+    #[inline]
+    fn body(&self, row: usize) -> Option<&'b str> {
+        text_at(self.body?, row)
+    }
+
+    /// The template of a row: the one it brought, else the one that is mined; none without a body.
+    #[inline]
+    fn assign(
+        &self,
+        miner: &mut StreamMiner,
+        row: usize,
+        time: u64,
+        changes: &mut Vec<Change>,
+    ) -> Option<Assigned> {
+        let time = EventTime(time);
+        let brought = self.brought.iter().find_map(|texts| text_at(texts, row));
+        if let Some(text) = brought.filter(|text| !text.is_empty()) {
+            return Some(Assigned {
+                template: miner.adopt(text, time, changes),
+                adopted: true,
+            });
+        }
+        let body = self.body(row)?;
+        Some(Assigned {
+            template: miner.assign(body, time, changes),
+            adopted: false,
+        })
+    }
+}
+
+fn has_any(texts: &StringViewArray) -> bool {
+    use arrow_array::Array;
+    texts.null_count() < texts.len()
+}
+
+#[inline]
+fn text_at(texts: &StringViewArray, row: usize) -> Option<&str> {
+    use arrow_array::Array;
+    texts.is_valid(row).then(|| texts.value(row))
+}
