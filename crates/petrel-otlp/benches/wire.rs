@@ -209,7 +209,7 @@ fn sdk_request() -> ExportLogsServiceRequest {
 mod descending {
     use super::*;
 
-    pub fn request(request: &ExportLogsServiceRequest) -> Vec<u8> {
+    pub(crate) fn request(request: &ExportLogsServiceRequest) -> Vec<u8> {
         let resource_logs = request.resource_logs.iter().map(resource_logs);
         resource_logs.flat_map(|bytes| field(1, bytes)).collect()
     }

@@ -2,18 +2,32 @@
 //!
 //! On the way through nothing is decoded into protobuf objects: [`walk`] reads a request in place
 //! into columns, [`splice`] copies it with attributes added. What came in and was not edited goes out
-//! byte for byte, unknown fields included.
+//! byte for byte, unknown fields included. [`receive`] and [`export`] carry those bytes.
 
 #![forbid(unsafe_code)]
 
+mod compress;
 mod encode;
+mod events;
+pub mod export;
+mod json;
 mod layout;
+mod proto;
+pub mod receive;
+mod reply;
 mod splice;
+mod split;
+mod status;
 mod walk;
 mod wire;
 
+pub use events::{EVENT_NAME_ATTRIBUTE, EventSettings, encode_events};
+pub use json::json_to_protobuf;
 pub use layout::{LISTED_MAX, Layout};
+pub use reply::ExportReply;
 pub use splice::splice;
+pub use split::{PART_BYTES_MAX_DEFAULT, count_records, halve, split};
+pub use status::{Code, Refusal};
 pub use walk::{
     AHEAD_OF_ARRIVAL, Counts, RESOURCE_TEXT_MAX, RESOURCES_CACHED_DEFAULT, ResourceCache, WalkPlan,
     WalkSettings, Walked, Workers, walk,

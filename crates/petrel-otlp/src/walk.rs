@@ -241,6 +241,7 @@ impl<'a> Walk<'a> {
             let records = first_record..self.layout.records.len();
             self.layout.scopes[scope].records = records.start as u32..records.end as u32;
             let has_rows = !is_own || self.plan.settings.accept_enriched;
+            columns.reserve(records.len(), self.plan);
             for place in records {
                 timed |= self.record(place, has_rows, &mut columns)?;
             }

@@ -68,6 +68,14 @@ impl Columns {
         self.places.len()
     }
 
+    /// Makes room for the cells that each of `n_rows` further rows has.
+    pub(super) fn reserve(&mut self, n_rows: usize, plan: &WalkPlan) {
+        self.places.reserve(n_rows);
+        for &(column, _) in &plan.record_columns {
+            self.cells[column].reserve(n_rows);
+        }
+    }
+
     /// Fills a cell of the current row unless it is filled; a value of another type leaves it null.
     #[inline]
     pub(super) fn set(&mut self, column: usize, cell: Cell) {
@@ -202,6 +210,15 @@ impl Cells {
             (Self::Float64(cells), Cell::Double(value)) => cells.set(row, value),
             (Self::Boolean(cells), Cell::Bool(value)) => cells.set(row, value),
             _ => {}
+        }
+    }
+
+    fn reserve(&mut self, n_rows: usize) {
+        match self {
+            Self::Uint32(cells) => cells.values.reserve(n_rows),
+            Self::Uint64(cells) => cells.values.reserve(n_rows),
+            Self::Text(cells) => cells.values.reserve(n_rows),
+            Self::Boolean(_) | Self::Int64(_) | Self::Float64(_) | Self::List => {}
         }
     }
 

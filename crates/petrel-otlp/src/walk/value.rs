@@ -91,9 +91,26 @@ pub(crate) enum Value {
     Bytes,
 }
 
+/// Where the text stands in a value as nearly all are: one text of less than 128 bytes.
+#[inline]
+fn plain_text(bytes: &[u8], value: Span) -> Option<Span> {
+    match bytes[value.range()] {
+        [0x0a, length @ 0..0x80, ref text @ ..] if text.len() == length as usize => Some(Span {
+            start: value.start + 2,
+            end: value.end,
+        }),
+        _ => None,
+    }
+}
+
 /// Reads a value whose framing was checked.
 #[inline]
 pub(crate) fn read_value(bytes: &[u8], pieces: &Pieces) -> Result<Value, Malformed> {
+    if pieces.more.is_empty()
+        && let Some(text) = pieces.first.and_then(|value| plain_text(bytes, value))
+    {
+        return Ok(Value::Text(text));
+    }
     let mut value = Value::Empty;
     for piece in pieces.iter() {
         merge_value(bytes, piece, &mut value)?;
@@ -101,7 +118,6 @@ pub(crate) fn read_value(bytes: &[u8], pieces: &Pieces) -> Result<Value, Malform
     Ok(value)
 }
 
-#[inline]
 fn merge_value(bytes: &[u8], piece: Span, value: &mut Value) -> Result<(), Malformed> {
     let mut reader = Reader::of(bytes, piece);
     while let Some(tag) = reader.tag()? {
@@ -144,6 +160,13 @@ fn merge_value(bytes: &[u8], piece: Span, value: &mut Value) -> Result<(), Malfo
 /// Checks the framing of a value and of all in it, down to [`VALUE_DEPTH_MAX`].
 #[inline]
 pub(crate) fn check_value(bytes: &[u8], span: Span, depth: u32) -> Result<(), Malformed> {
+    if plain_text(bytes, span).is_some() {
+        return Ok(());
+    }
+    check_any_value(bytes, span, depth)
+}
+
+fn check_any_value(bytes: &[u8], span: Span, depth: u32) -> Result<(), Malformed> {
     let mut reader = Reader::of(bytes, span);
     while let Some(tag) = reader.tag()? {
         match tag {
@@ -210,9 +233,50 @@ impl KeyValue {
     }
 }
 
+/// Key and value where each stands once, in either order, with a length of one byte.
+#[inline]
+fn plain_key_value(bytes: &[u8], entry: Span) -> Option<(Span, Span)> {
+    let [first_tag, first_length @ 0..0x80, ref rest @ ..] = bytes[entry.range()] else {
+        return None;
+    };
+    let &[second_tag, second_length @ 0..0x80, ref second @ ..] =
+        rest.get(first_length as usize..)?
+    else {
+        return None;
+    };
+    if second.len() != second_length as usize {
+        return None;
+    }
+    let first = Span {
+        start: entry.start + 2,
+        end: entry.start + 2 + u32::from(first_length),
+    };
+    let second = Span {
+        start: first.end + 2,
+        end: entry.end,
+    };
+    match (u32::from(first_tag), u32::from(second_tag)) {
+        (KEY, VALUE) => Some((first, second)),
+        (VALUE, KEY) => Some((second, first)),
+        _ => None,
+    }
+}
+
 /// Checks the framing of a `KeyValue` and of all in it; answers where its parts are.
 #[inline]
 pub(crate) fn check_key_value(bytes: &[u8], span: Span, depth: u32) -> Result<KeyValue, Malformed> {
+    let Some((key, value)) = plain_key_value(bytes, span) else {
+        return check_any_key_value(bytes, span, depth);
+    };
+    check_value(bytes, value, depth)?;
+    Ok(KeyValue {
+        key,
+        value: Some(value),
+        scattered: None,
+    })
+}
+
+fn check_any_key_value(bytes: &[u8], span: Span, depth: u32) -> Result<KeyValue, Malformed> {
     let mut reader = Reader::of(bytes, span);
     let mut found = KeyValue {
         key: Span::new(span.start as usize, span.start as usize),

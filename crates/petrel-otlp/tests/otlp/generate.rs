@@ -7,7 +7,7 @@
 use proptest::prelude::*;
 
 /// An encoded `ExportLogsServiceRequest` that prost can decode.
-pub fn request() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn request() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..3000).prop_map(|choices| {
         let mut writer = Writer {
             choices: choices.into_iter(),
@@ -20,7 +20,7 @@ pub fn request() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// A request in which a few bytes were changed, taken out or cut off.
-pub fn damaged_request() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn damaged_request() -> impl Strategy<Value = Vec<u8>> {
     let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 1..4);
     (request(), damage).prop_map(|(mut bytes, damage)| {
         for (at, byte, kind) in damage {

@@ -1,8 +1,13 @@
 //! The crate at its edge. `generate` makes OTLP bytes of every odd shape that protobuf allows, `model`
 //! says with prost's objects what a walk should find in them; the rest are tests, one file a subject.
 
+mod events;
+mod export;
 mod generate;
+mod json;
+mod loopback;
 mod model;
-mod samples;
+mod receive;
 mod splice;
+mod split;
 mod walk;

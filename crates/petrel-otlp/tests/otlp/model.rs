@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, UInt32Type, UInt64Type};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -11,12 +10,12 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use petrel_batch::{ColumnRequest, ColumnSet, DataType, EventTime, LogBatch, Resource, StreamKey};
 use petrel_otlp::{WalkPlan, WalkSettings};
 
-pub const ARRIVAL: EventTime = EventTime::from_seconds(1_600_000_000);
-pub const TENANT: &str = "tenant";
+pub(crate) const ARRIVAL: EventTime = EventTime::from_seconds(1_600_000_000);
+pub(crate) const TENANT: &str = "tenant";
 
 /// A cell that can be compared and read.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Cell {
+pub(crate) enum Cell {
     Null,
     Text(String),
     Uint(u64),
@@ -27,14 +26,14 @@ pub enum Cell {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    pub place: u32,
-    pub resource: Resource,
+pub(crate) struct Row {
+    pub(crate) place: u32,
+    pub(crate) resource: Resource,
     /// In the order of the column set.
-    pub cells: Vec<Cell>,
+    pub(crate) cells: Vec<Cell>,
 }
 
-pub fn column_set() -> Arc<ColumnSet> {
+pub(crate) fn column_set() -> Arc<ColumnSet> {
     use DataType::*;
     let columns = [
         ("observed_time", Uint64),
@@ -64,7 +63,7 @@ pub fn column_set() -> Arc<ColumnSet> {
     ))
 }
 
-pub fn plan(accept_enriched: bool) -> WalkPlan {
+pub(crate) fn plan(accept_enriched: bool) -> WalkPlan {
     WalkPlan::new(WalkSettings {
         accept_enriched,
         ..WalkSettings::new(column_set())
@@ -72,7 +71,7 @@ pub fn plan(accept_enriched: bool) -> WalkPlan {
 }
 
 /// The rows of a request in the order of its records, and how many records have none.
-pub fn expected_rows(
+pub(crate) fn expected_rows(
     request: &ExportLogsServiceRequest,
     settings: &WalkSettings,
 ) -> (Vec<Row>, u64) {
@@ -112,7 +111,7 @@ pub fn expected_rows(
 }
 
 /// The rows that a batch has.
-pub fn actual_rows(batch: &LogBatch) -> Vec<Row> {
+pub(crate) fn actual_rows(batch: &LogBatch) -> Vec<Row> {
     let mut rows = Vec::new();
     for run in batch.runs() {
         for row in run.rows.clone() {

@@ -1,0 +1,89 @@
+//! What answers a request that was taken: `ExportLogsServiceResponse`.
+
+use bytes::Bytes;
+use prost::Message;
+use serde_json::json;
+
+use crate::proto::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
+
+/// A request was taken, wholly or but for some records, which are not to be sent again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExportReply {
+    /// Log records that were not taken.
+    pub rejected: u64,
+    /// Why, or a warning where nothing was rejected.
+    pub message: String,
+}
+
+impl ExportReply {
+    /// Bytes of a message that is passed on: OTLP wants responses below 4 MiB.
+    const MESSAGE_MAX: usize = 64 << 10;
+
+    /// Whether all was taken and nothing is to be said.
+    #[must_use]
+    pub fn is_full_success(&self) -> bool {
+        self.rejected == 0 && self.message.is_empty()
+    }
+
+    /// Adds what was rejected elsewhere; the messages are listed.
+    pub fn merge(&mut self, other: Self) {
+        self.rejected += other.rejected;
+        if self.message.is_empty() {
+            self.message = other.message;
+        } else if !other.message.is_empty() && self.message.len() < Self::MESSAGE_MAX {
+            self.message = format!("{}; {}", self.message, other.message);
+        }
+        let end = self.message.floor_char_boundary(Self::MESSAGE_MAX);
+        self.message.truncate(end);
+    }
+
+    /// As protobuf; empty for a full success, as OTLP demands.
+    #[must_use]
+    pub fn to_protobuf(&self) -> Bytes {
+        if self.is_full_success() {
+            return Bytes::new();
+        }
+        let partial_success = Some(ExportLogsPartialSuccess {
+            rejected_log_records: self.rejected.try_into().unwrap_or(i64::MAX),
+            error_message: self.message.clone(),
+        });
+        ExportLogsServiceResponse { partial_success }
+            .encode_to_vec()
+            .into()
+    }
+
+    /// As JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Bytes {
+        if self.is_full_success() {
+            return Bytes::from_static(b"{}");
+        }
+        let partial_success = json!({
+            "rejectedLogRecords": self.rejected.to_string(),
+            "errorMessage": self.message,
+        });
+        Bytes::from(json!({"partialSuccess": partial_success}).to_string())
+    }
+
+    /// Reads a response; `None` when it is none.
+    pub(crate) fn from_protobuf(bytes: &[u8]) -> Option<Self> {
+        let response = ExportLogsServiceResponse::decode(bytes).ok()?;
+        Some(Self::from_response(response))
+    }
+
+    /// Reads a response in JSON; `None` when it is none.
+    pub(crate) fn from_json(bytes: &[u8]) -> Option<Self> {
+        if bytes.trim_ascii().is_empty() {
+            return Some(Self::default());
+        }
+        serde_json::from_slice(bytes).ok().map(Self::from_response)
+    }
+
+    fn from_response(response: ExportLogsServiceResponse) -> Self {
+        let partial = response.partial_success.unwrap_or_default();
+        Self {
+            rejected: partial.rejected_log_records.try_into().unwrap_or(0),
+            message: partial.error_message,
+        }
+    }
+}

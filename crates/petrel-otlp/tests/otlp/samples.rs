@@ -1,1 +1,0 @@
-//! The OTLP/JSON samples of the evaluation data, where they are present.
