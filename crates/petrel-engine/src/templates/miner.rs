@@ -34,8 +34,8 @@ enum Last {
     /// It brought it along, or there was none yet.
     #[default]
     Adopted,
-    /// The reader holds its tokens.
-    Read(Slot),
+    /// The reader holds its tokens; it may have been entered for its repetitions.
+    Read(Slot, Option<Place>),
     /// It was not read again.
     Repeated(Slot, Place),
 }
@@ -76,9 +76,10 @@ impl StreamMiner {
             Body::Continued => self.mine.fixed(CONTINUED, time),
             Body::Empty => self.mine.fixed(EMPTY, time),
         };
-        self.last = Last::Read(slot);
         // What was refused may get a template of its own next time.
-        if let Some(place) = place.filter(|_| self.mine.n_refused == n_refused) {
+        let place = place.filter(|_| self.mine.n_refused == n_refused);
+        self.last = Last::Read(slot, place);
+        if let Some(place) = place {
             self.repeats.enter(place, slot, self.mine.index.epoch());
         }
         self.mine.seen(slot, time)
@@ -134,16 +135,16 @@ impl StreamMiner {
     pub fn numbers_of_last(&mut self, body: &str, out: &mut Vec<f64>) -> bool {
         let (slot, place) = match self.last {
             Last::Adopted => return false,
-            Last::Read(slot) => (slot, None),
-            Last::Repeated(slot, place) => (slot, Some(place)),
+            Last::Read(slot, place) => (slot, place),
+            Last::Repeated(slot, place) => {
+                if let Some(numbers) = self.repeats.numbers(place) {
+                    out.extend_from_slice(numbers);
+                    return true;
+                }
+                self.reader.read(body);
+                (slot, Some(place))
+            }
         };
-        if let Some(numbers) = place.and_then(|place| self.repeats.numbers(place)) {
-            out.extend_from_slice(numbers);
-            return true;
-        }
-        if place.is_some() {
-            self.reader.read(body);
-        }
         let (Some(template), Some(reading)) = (self.mine.index.get(slot), self.reader.last(body))
         else {
             return true;

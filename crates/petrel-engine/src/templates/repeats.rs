@@ -25,8 +25,9 @@ struct Entry {
     /// Of the index when the body was entered; in another its template may be gone.
     epoch: u32,
     is_used: bool,
-    /// Its numbers, once somebody asked for them on a repetition.
-    numbers: Option<Box<[f64]>>,
+    /// Its numbers, once somebody asked for them; the vector is used again.
+    numbers: Vec<f64>,
+    has_numbers: bool,
 }
 
 /// Where a body belongs in the table: its hash.
@@ -58,26 +59,25 @@ impl Repeats {
     #[inline]
     pub(super) fn enter(&mut self, place: Place, slot: Slot, epoch: u32) {
         if let Some(entry) = self.entries.get_mut(place.index()) {
-            *entry = Entry {
-                hash: place.0,
-                slot,
-                epoch,
-                is_used: true,
-                numbers: None,
-            };
+            (entry.hash, entry.slot, entry.epoch) = (place.0, slot, epoch);
+            (entry.is_used, entry.has_numbers) = (true, false);
         }
     }
 
-    /// The numbers kept of a body that was just found.
+    /// The numbers kept of a body that was just found or entered.
     pub(super) fn numbers(&self, place: Place) -> Option<&[f64]> {
-        self.entry(place)?.numbers.as_deref()
+        self.entry(place)
+            .filter(|entry| entry.has_numbers)
+            .map(|entry| &entry.numbers[..])
     }
 
-    /// Keeps the numbers of a body that was just found.
+    /// Keeps the numbers of a body that was just found or entered.
     pub(super) fn keep_numbers(&mut self, place: Place, numbers: &[f64]) {
         let entry = self.entries.get_mut(place.index());
         if let Some(entry) = entry.filter(|entry| entry.is_used && entry.hash == place.0) {
-            entry.numbers = Some(numbers.into());
+            entry.numbers.clear();
+            entry.numbers.extend_from_slice(numbers);
+            entry.has_numbers = true;
         }
     }
 
