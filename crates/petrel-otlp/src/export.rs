@@ -5,6 +5,7 @@ mod grpc;
 mod http;
 mod retry;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -158,7 +159,7 @@ pub struct Exporter {
 #[derive(Clone, Debug)]
 enum Client {
     Grpc(GrpcExporter),
-    Http(HttpExporter),
+    Http(Arc<HttpExporter>),
 }
 
 impl Exporter {
@@ -169,7 +170,7 @@ impl Exporter {
     pub fn new(settings: &ExporterSettings) -> Result<Self, EndpointError> {
         let client = match settings.protocol {
             Protocol::Grpc => Client::Grpc(GrpcExporter::new(settings)?),
-            Protocol::Http => Client::Http(HttpExporter::new(settings)?),
+            Protocol::Http => Client::Http(Arc::new(HttpExporter::new(settings)?)),
         };
         let part_bytes_max = match settings.part_bytes_max {
             0 => usize::MAX,

@@ -61,14 +61,14 @@ where
     #[derive(Deserialize)]
     #[serde(untagged, bound = "T: DeserializeOwned")]
     enum Number<T> {
-        Number(T),
+        Value(T),
         Text(String),
         Null,
     }
     match Number::<T>::deserialize(deserializer)
         .map_err(|_| D::Error::custom("expected a number that fits, or one in a string"))?
     {
-        Number::Number(number) => Ok(number),
+        Number::Value(number) => Ok(number),
         Number::Text(text) => text
             .parse()
             .map_err(|_| D::Error::custom(format!("{text:?} is no number that fits"))),

@@ -64,7 +64,7 @@ impl GrpcExporter {
     ) -> Result<ExportReply, ExportError> {
         let request = self.request(request, timeout);
         let response = self.channel.clone().oneshot(request).await;
-        let response = response.map_err(|error| self.unreachable(&error))?;
+        let response = response.map_err(|error| self.unreachable(&error, timeout))?;
         let (parts, body) = response.into_parts();
         // An answer without a message has its status in the headers.
         if let Some(refusal) = Refusal::from_trailers(&parts.headers)
@@ -73,7 +73,7 @@ impl GrpcExporter {
             return Err(ExportError::from_grpc(refusal));
         }
         let body = Limited::new(body, RESPONSE_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| self.unreachable(&*error))?;
+        let body = body.map_err(|error| self.unreachable(&*error, timeout))?;
         let status = body.trailers().and_then(Refusal::from_trailers);
         match status.or_else(|| Refusal::from_trailers(&parts.headers)) {
             Some(status) if status.code == Code::Ok => {}
@@ -118,10 +118,18 @@ impl GrpcExporter {
         request
     }
 
-    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> ExportError {
+    fn unreachable(
+        &self,
+        error: &(dyn std::error::Error + 'static),
+        timeout: Duration,
+    ) -> ExportError {
         let mut message = format!("{}: {error}", self.endpoint);
         let mut source = error.source();
         while let Some(error) = source {
+            // The channel keeps to `grpc-timeout` by itself.
+            if error.is::<tonic::TimeoutExpired>() {
+                return ExportError::no_answer(timeout);
+            }
             message = format!("{message}: {error}");
             source = error.source();
         }

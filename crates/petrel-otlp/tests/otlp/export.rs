@@ -141,7 +141,7 @@ async fn large_requests_go_in_parts() {
         (Protocol::Grpc, 90_000, 13),
         (Protocol::Http, 90_000, 13),
         // A part is too large, is halved, and its halves are not.
-        (Protocol::Grpc, 150_000, 16),
+        (Protocol::Grpc, 150_000, 15),
     ] {
         loopback.recorder.requests.lock().expect("lock").clear();
         let exporter = exporter(&ExporterSettings {

@@ -86,7 +86,7 @@ fn json_that_is_wrong_is_refused_at_its_byte() {
     };
     check("", 0);
     check("{\n  \"resourceLogs\": [\n  x", 24);
-    check(r#"{"resourceLogs":{}}"#, 17);
+    check(r#"{"resourceLogs":{}}"#, 15);
     check(
         r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"xy"}]}]}]}"#,
         61,
