@@ -43,9 +43,14 @@ pub async fn serve(
     servers.extend(listen("telemetry.metrics", telemetry.metrics.as_ref(), routes).await?);
     let health = async move || match readiness.get() {
         true => (StatusCode::OK, "{\"status\":\"StatusOK\"}\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "{\"status\":\"StatusStarting\"}\n"),
+        false => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{\"status\":\"StatusStarting\"}\n",
+        ),
     };
-    let routes = Router::new().route("/", get(health.clone())).route("/status", get(health));
+    let routes = Router::new()
+        .route("/", get(health.clone()))
+        .route("/status", get(health));
     servers.extend(listen("telemetry.health", telemetry.health.as_ref(), routes).await?);
     // Histograms are folded now and then even when nobody asks for them.
     servers.push(tokio::spawn(async move {
@@ -62,11 +67,16 @@ async fn listen(
     endpoint: Option<&Endpoint>,
     routes: Router,
 ) -> anyhow::Result<Option<JoinHandle<()>>> {
-    let Some(endpoint) = endpoint else { return Ok(None) };
+    let Some(endpoint) = endpoint else {
+        return Ok(None);
+    };
     let listener = match TcpListener::bind(&endpoint.address).await {
         Ok(listener) => listener,
         Err(error) if endpoint.explicit => {
-            bail!("{key}.endpoint: cannot listen on {}: {error}", endpoint.address)
+            bail!(
+                "{key}.endpoint: cannot listen on {}: {error}",
+                endpoint.address
+            )
         }
         Err(error) => {
             tracing::warn!(
@@ -77,7 +87,9 @@ async fn listen(
             return Ok(None);
         }
     };
-    let address = listener.local_addr().context("a bound socket has an address")?;
+    let address = listener
+        .local_addr()
+        .context("a bound socket has an address")?;
     tracing::info!(%address, "{key} is served");
     Ok(Some(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {

@@ -8,6 +8,7 @@ mod node;
 mod read;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Whether events repeat their name as the attribute `otel.event.name`.
     pub event_name_attribute: bool,
+    /// Where the values stand that only the machine can judge, by path.
+    pub places: BTreeMap<&'static str, Range<usize>>,
 }
 
 /// Endpoints of the OTLP receiver; none = that protocol is off.
@@ -154,7 +157,7 @@ pub struct DetectorSettings {
     /// JSON object that the detector gets.
     pub json: String,
     /// Where they stand in the file.
-    pub span: std::ops::Range<usize>,
+    pub span: Range<usize>,
 }
 
 /// What is kept over a restart.
@@ -209,12 +212,21 @@ impl Default for Config {
             },
             exporter: None,
             streams: Streams {
-                key: ["service.namespace", "service.name", "deployment.environment.name"]
-                    .map(str::to_owned)
-                    .to_vec(),
-                fallback: ["k8s.deployment.name", "k8s.pod.name", "log.file.name", "host.name"]
-                    .map(str::to_owned)
-                    .to_vec(),
+                key: [
+                    "service.namespace",
+                    "service.name",
+                    "deployment.environment.name",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
+                fallback: [
+                    "k8s.deployment.name",
+                    "k8s.pod.name",
+                    "log.file.name",
+                    "host.name",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
             },
             enrichment: Enrichment::Template,
             templates: true,
@@ -237,13 +249,20 @@ impl Default for Config {
                 outbox_bytes_max: 16 * MIB as usize,
             },
             telemetry: Telemetry {
-                metrics: Some(Endpoint { address: "localhost:8888".into(), explicit: false }),
-                health: Some(Endpoint { address: "localhost:13133".into(), explicit: false }),
+                metrics: Some(Endpoint {
+                    address: "localhost:8888".into(),
+                    explicit: false,
+                }),
+                health: Some(Endpoint {
+                    address: "localhost:13133".into(),
+                    explicit: false,
+                }),
                 log_level: "info".into(),
                 log_json: false,
             },
             drain_timeout: Duration::from_secs(10),
             event_name_attribute: true,
+            places: BTreeMap::new(),
         }
     }
 }
@@ -259,7 +278,8 @@ impl Exporter {
                 Protocol::Grpc => Duration::from_secs(5),
                 Protocol::Http => Duration::from_secs(30),
             },
-            gzip: true,
+            // Beside a Collector on the same host, compression costs more than all the rest.
+            gzip: false,
             headers: Vec::new(),
             request_bytes_max: 3_670_016, // 3.5 MiB: a Collector refuses more than 4
             retry: Retry {
@@ -293,13 +313,19 @@ impl Config {
     /// Whether a detector is on.
     #[must_use]
     pub fn is_enabled(&self, detector: &str) -> bool {
-        self.detectors.settings.get(detector).is_none_or(|settings| settings.enabled)
+        self.detectors
+            .settings
+            .get(detector)
+            .is_none_or(|settings| settings.enabled)
     }
 
     /// The settings that a detector gets, a JSON object.
     #[must_use]
     pub fn settings_of(&self, detector: &str) -> &str {
-        self.detectors.settings.get(detector).map_or("{}", |settings| &settings.json)
+        self.detectors
+            .settings
+            .get(detector)
+            .map_or("{}", |settings| &settings.json)
     }
 }
 
@@ -313,20 +339,36 @@ fn read_config(root: &Node, errors: &mut Vec<Diagnostic>) -> Config {
         config.exporter = read_exporters(section, errors);
     }
     if let Some(mut section) = top.section("streams", errors) {
-        set(section.get("key").and_then(|field| field.texts(errors)), &mut config.streams.key);
-        set(section.get("fallback").and_then(|field| field.texts(errors)), &mut config.streams.fallback);
+        set(
+            section.get("key").and_then(|field| field.texts(errors)),
+            &mut config.streams.key,
+        );
+        set(
+            section
+                .get("fallback")
+                .and_then(|field| field.texts(errors)),
+            &mut config.streams.fallback,
+        );
         section.finish(errors);
     }
     if let Some(field) = top.get("enrichment") {
         set(field.choice(&ENRICHMENTS, errors), &mut config.enrichment);
     }
     if let Some(mut section) = top.section("templates", errors) {
-        set(section.get("enabled").and_then(|field| field.boolean(errors)), &mut config.templates);
+        set(
+            section
+                .get("enabled")
+                .and_then(|field| field.boolean(errors)),
+            &mut config.templates,
+        );
         section.finish(errors);
     }
     if let Some(mut section) = top.section("input", errors) {
         let field = section.get("accept_enriched");
-        set(field.and_then(|field| field.boolean(errors)), &mut config.accept_enriched);
+        set(
+            field.and_then(|field| field.boolean(errors)),
+            &mut config.accept_enriched,
+        );
         section.finish(errors);
     }
     if let Some(section) = top.section("detectors", errors) {
@@ -346,7 +388,10 @@ fn read_config(root: &Node, errors: &mut Vec<Diagnostic>) -> Config {
         read_telemetry(section, &mut config.telemetry, errors);
     }
     if let Some(field) = top.get("drain_timeout") {
-        set(field.duration((Duration::ZERO, DAY), errors), &mut config.drain_timeout);
+        set(
+            field.duration((Duration::ZERO, DAY), errors),
+            &mut config.drain_timeout,
+        );
     }
     if let Some(mut section) = top.section("compat", errors) {
         if let Some(field) = section.get("event_name_attribute") {
@@ -355,7 +400,25 @@ fn read_config(root: &Node, errors: &mut Vec<Diagnostic>) -> Config {
         section.finish(errors);
     }
     top.finish(errors);
+    config.places = places(root);
     config
+}
+
+/// Paths of values that are checked against the machine.
+const PLACES: [&str; 6] = [
+    "detectors.directory",
+    "state.directory",
+    "receivers.otlp.protocols.grpc.endpoint",
+    "receivers.otlp.protocols.http.endpoint",
+    "telemetry.metrics.endpoint",
+    "telemetry.health.endpoint",
+];
+
+fn places(root: &Node) -> BTreeMap<&'static str, Range<usize>> {
+    PLACES
+        .into_iter()
+        .filter_map(|path| Some((path, root.at(path)?.span.clone())))
+        .collect()
 }
 
 const ENRICHMENTS: [(&str, Enrichment); 4] = [
@@ -371,7 +434,11 @@ fn set<T>(value: Option<T>, target: &mut T) {
     }
 }
 
-fn read_receivers(mut section: Section<'_>, receivers: &mut Receivers, errors: &mut Vec<Diagnostic>) {
+fn read_receivers(
+    mut section: Section<'_>,
+    receivers: &mut Receivers,
+    errors: &mut Vec<Diagnostic>,
+) {
     if let Some(mut otlp) = section.section("otlp", errors) {
         // As in the Collector: once protocols are named, one that is not named is off.
         if let Some(mut protocols) = otlp.section("protocols", errors) {
@@ -381,11 +448,14 @@ fn read_receivers(mut section: Section<'_>, receivers: &mut Receivers, errors: &
                 receivers.grpc = receivers.grpc.take().filter(|_| grpc.is_some());
                 receivers.http = receivers.http.take().filter(|_| http.is_some());
             } else {
-                errors.push(Diagnostic::new(
-                    "PTL-C008",
-                    protocols.span(),
-                    "receivers.otlp.protocols names no protocol",
-                ).help("grpc, http, or both"));
+                errors.push(
+                    Diagnostic::new(
+                        "PTL-C008",
+                        protocols.span(),
+                        "receivers.otlp.protocols names no protocol",
+                    )
+                    .help("grpc, http, or both"),
+                );
             }
             if let Some(mut grpc) = grpc {
                 read_endpoint(&mut grpc, &mut receivers.grpc, errors);
@@ -405,8 +475,15 @@ fn read_receivers(mut section: Section<'_>, receivers: &mut Receivers, errors: &
     section.finish(errors);
 }
 
-fn read_endpoint(section: &mut Section<'_>, target: &mut Option<String>, errors: &mut Vec<Diagnostic>) {
-    if let Some(address) = section.get("endpoint").and_then(|field| address(&field, errors)) {
+fn read_endpoint(
+    section: &mut Section<'_>,
+    target: &mut Option<String>,
+    errors: &mut Vec<Diagnostic>,
+) {
+    if let Some(address) = section
+        .get("endpoint")
+        .and_then(|field| address(&field, errors))
+    {
         *target = Some(address);
     }
 }
@@ -419,7 +496,11 @@ fn address(field: &Field<'_>, errors: &mut Vec<Diagnostic>) -> Option<String> {
         return Some(text);
     }
     let message = format!("{} is no address to listen on: `{text}`", field.path);
-    errors.push(field.error("PTL-C009", message).help("host:port, as localhost:4317"));
+    errors.push(
+        field
+            .error("PTL-C009", message)
+            .help("host:port, as localhost:4317"),
+    );
     None
 }
 
@@ -454,7 +535,9 @@ fn read_exporter(
         insecure
     });
     let endpoint = section.get("endpoint");
-    let logs_endpoint = (protocol == Protocol::Http).then(|| section.get("logs_endpoint")).flatten();
+    let logs_endpoint = (protocol == Protocol::Http)
+        .then(|| section.get("logs_endpoint"))
+        .flatten();
     let mut exporter = Exporter::to(protocol, String::new());
     if let Some(field) = &logs_endpoint {
         exporter.endpoint = target(field, insecure, errors).unwrap_or_default();
@@ -476,14 +559,20 @@ fn read_exporter(
         set(field.duration(bounds, errors), &mut exporter.timeout);
     }
     if let Some(field) = section.get("compression") {
-        set(field.choice(&[("gzip", true), ("none", false)], errors), &mut exporter.gzip);
+        set(
+            field.choice(&[("gzip", true), ("none", false)], errors),
+            &mut exporter.gzip,
+        );
     }
     if let Some(field) = section.get("headers") {
         exporter.headers = field.text_map(errors);
     }
     if let Some(field) = section.get("max_request_bytes") {
         let bytes = field.integer((1024, 64 * MIB), errors);
-        set(bytes.map(|bytes| bytes as usize), &mut exporter.request_bytes_max);
+        set(
+            bytes.map(|bytes| bytes as usize),
+            &mut exporter.request_bytes_max,
+        );
     }
     if let Some(section) = section.section("retry_on_failure", errors) {
         read_retry(section, &mut exporter.retry, errors);
@@ -507,7 +596,11 @@ fn read_retry(mut section: Section<'_>, retry: &mut Retry, errors: &mut Vec<Diag
 }
 
 /// Address of the next hop, with its scheme. Without one it is `http://` once `tls.insecure` says so.
-fn target(field: &Field<'_>, insecure: Option<bool>, errors: &mut Vec<Diagnostic>) -> Option<String> {
+fn target(
+    field: &Field<'_>,
+    insecure: Option<bool>,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<String> {
     let text = field.text(errors)?;
     if text.starts_with("http://") {
         return Some(text);
@@ -515,7 +608,13 @@ fn target(field: &Field<'_>, insecure: Option<bool>, errors: &mut Vec<Diagnostic
     if text.starts_with("https://") || insecure != Some(true) {
         errors.push(
             field
-                .error("PTL-C012", format!("{} would need TLS, which exporters do not speak yet", field.path))
+                .error(
+                    "PTL-C012",
+                    format!(
+                        "{} would need TLS, which exporters do not speak yet",
+                        field.path
+                    ),
+                )
                 .help("to a neighbour on the same host or in the same pod: tls: {insecure: true}"),
         );
         return None;
@@ -523,13 +622,20 @@ fn target(field: &Field<'_>, insecure: Option<bool>, errors: &mut Vec<Diagnostic
     Some(format!("http://{text}"))
 }
 
-fn read_detectors(mut section: Section<'_>, detectors: &mut Detectors, errors: &mut Vec<Diagnostic>) {
+fn read_detectors(
+    mut section: Section<'_>,
+    detectors: &mut Detectors,
+    errors: &mut Vec<Diagnostic>,
+) {
     if let Some(field) = section.get("directory") {
         detectors.directory = field.text(errors).map(PathBuf::from);
     }
     if let Some(field) = section.get("rescan_interval") {
         let bounds = (Duration::from_millis(100), Duration::from_secs(3600));
-        set(field.duration(bounds, errors), &mut detectors.rescan_interval);
+        set(
+            field.duration(bounds, errors),
+            &mut detectors.rescan_interval,
+        );
     }
     if let Some(field) = section.get("budget") {
         let bounds = (Duration::from_millis(1), Duration::from_secs(3600));
@@ -541,20 +647,28 @@ fn read_detectors(mut section: Section<'_>, detectors: &mut Detectors, errors: &
     }
     if let Some(field) = section.get("memory_mib_max") {
         let mib = field.integer((1, 4096), errors);
-        set(mib.map(|mib| (mib * MIB) as usize), &mut detectors.memory_bytes_max);
+        set(
+            mib.map(|mib| (mib * MIB) as usize),
+            &mut detectors.memory_bytes_max,
+        );
     }
     if let Some(field) = section.get("native") {
         set(field.boolean(errors), &mut detectors.native);
     }
     if let Some(field) = section.get("threshold") {
         let threshold = field.integer((2, 40), errors);
-        set(threshold.map(|threshold| threshold as f64), &mut detectors.threshold);
+        set(
+            threshold.map(|threshold| threshold as f64),
+            &mut detectors.threshold,
+        );
     }
     // What is left are detectors by name; that a name exists is known once modules are loaded.
     for entry in section.rest() {
         let path = format!("detectors.{}", entry.key);
         let mut settings = Section::new(&path, &entry.node, errors);
-        let enabled = settings.get("enabled").and_then(|field| field.boolean(errors));
+        let enabled = settings
+            .get("enabled")
+            .and_then(|field| field.boolean(errors));
         let object: serde_json::Map<_, _> = settings
             .rest()
             .map(|setting| (setting.key.clone(), read::to_json(&setting.node)))
@@ -571,10 +685,15 @@ fn read_detectors(mut section: Section<'_>, detectors: &mut Detectors, errors: &
 }
 
 fn read_state(mut section: Section<'_>, errors: &mut Vec<Diagnostic>) -> Option<State> {
-    let directory = section.get("directory").and_then(|field| field.text(errors));
+    let directory = section
+        .get("directory")
+        .and_then(|field| field.text(errors));
     let mut interval = Duration::from_secs(60);
     if let Some(field) = section.get("interval") {
-        set(field.duration((Duration::from_millis(100), DAY), errors), &mut interval);
+        set(
+            field.duration((Duration::from_millis(100), DAY), errors),
+            &mut interval,
+        );
     }
     if directory.is_none() {
         errors.push(
@@ -583,7 +702,10 @@ fn read_state(mut section: Section<'_>, errors: &mut Vec<Diagnostic>) -> Option<
         );
     }
     section.finish(errors);
-    Some(State { directory: directory?.into(), interval })
+    Some(State {
+        directory: directory?.into(),
+        interval,
+    })
 }
 
 fn read_limits(mut section: Section<'_>, limits: &mut Limits, errors: &mut Vec<Diagnostic>) {
@@ -600,12 +722,24 @@ fn read_limits(mut section: Section<'_>, limits: &mut Limits, errors: &mut Vec<D
     section.finish(errors);
 }
 
-fn read_telemetry(mut section: Section<'_>, telemetry: &mut Telemetry, errors: &mut Vec<Diagnostic>) {
-    for (key, target) in [("metrics", &mut telemetry.metrics), ("health", &mut telemetry.health)] {
-        let Some(mut part) = section.section(key, errors) else { continue };
+fn read_telemetry(
+    mut section: Section<'_>,
+    telemetry: &mut Telemetry,
+    errors: &mut Vec<Diagnostic>,
+) {
+    for (key, target) in [
+        ("metrics", &mut telemetry.metrics),
+        ("health", &mut telemetry.health),
+    ] {
+        let Some(mut part) = section.section(key, errors) else {
+            continue;
+        };
         if let Some(field) = part.get("endpoint") {
             let address = address(&field, errors);
-            *target = address.map(|address| Endpoint { address, explicit: true });
+            *target = address.map(|address| Endpoint {
+                address,
+                explicit: true,
+            });
         }
         if part.get("enabled").and_then(|field| field.boolean(errors)) == Some(false) {
             *target = None;
@@ -614,11 +748,17 @@ fn read_telemetry(mut section: Section<'_>, telemetry: &mut Telemetry, errors: &
     }
     if let Some(mut logs) = section.section("logs", errors) {
         let levels = ["error", "warn", "info", "debug", "trace"].map(|level| (level, level));
-        if let Some(level) = logs.get("level").and_then(|field| field.choice(&levels, errors)) {
+        if let Some(level) = logs
+            .get("level")
+            .and_then(|field| field.choice(&levels, errors))
+        {
             telemetry.log_level = level.to_owned();
         }
         if let Some(field) = logs.get("encoding") {
-            set(field.choice(&[("console", false), ("json", true)], errors), &mut telemetry.log_json);
+            set(
+                field.choice(&[("console", false), ("json", true)], errors),
+                &mut telemetry.log_json,
+            );
         }
         logs.finish(errors);
     }

@@ -17,6 +17,7 @@ mod source;
 mod story;
 mod traffic;
 mod view;
+mod wiring;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -35,6 +36,8 @@ use report::{Document, Ledger, Verdict};
 use sink::{Sink, Tally};
 use story::Story;
 use view::View;
+
+pub use wiring::demo;
 
 /// The shop's first midnight with `--once`, Monday 2026-01-05 in UTC: a fixed one, so that a seed gives
 /// the same document on every day.

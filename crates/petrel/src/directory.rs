@@ -68,7 +68,11 @@ impl Directory {
     /// Nothing is known yet: the first looks report every file.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, files: BTreeMap::new(), missing: false }
+        Self {
+            path,
+            files: BTreeMap::new(),
+            missing: false,
+        }
     }
 
     /// Its path.
@@ -96,14 +100,23 @@ impl Directory {
             Err(error) => {
                 // A directory that cannot be listed for a moment (a swap, a mount) is not an empty one.
                 if !self.missing {
-                    let reason = format!("cannot be listed: {error}; its detectors stay as they are");
-                    changes.push(Change::Unreadable { path: self.path.clone(), reason });
+                    let reason =
+                        format!("cannot be listed: {error}; its detectors stay as they are");
+                    changes.push(Change::Unreadable {
+                        path: self.path.clone(),
+                        reason,
+                    });
                 }
                 self.missing = true;
                 return changes;
             }
         };
-        let gone: Vec<_> = self.files.keys().filter(|path| !found.contains_key(*path)).cloned().collect();
+        let gone: Vec<_> = self
+            .files
+            .keys()
+            .filter(|path| !found.contains_key(*path))
+            .cloned()
+            .collect();
         for path in gone {
             self.files.remove(&path);
             changes.push(Change::Gone { path });
@@ -137,7 +150,9 @@ fn list(directory: &Path) -> std::io::Result<BTreeMap<PathBuf, Stamp>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if hidden || path.extension().is_none_or(|extension| extension != "wasm") {
             continue;
         }
@@ -147,7 +162,14 @@ fn list(directory: &Path) -> std::io::Result<BTreeMap<PathBuf, Stamp>> {
         };
         if metadata.is_file() {
             let modified = metadata.modified().ok();
-            found.insert(path, Stamp { real_path, length: metadata.len(), modified });
+            found.insert(
+                path,
+                Stamp {
+                    real_path,
+                    length: metadata.len(),
+                    modified,
+                },
+            );
         }
     }
     Ok(found)
@@ -163,7 +185,10 @@ fn read(path: PathBuf, known: &mut Known) -> Option<Change> {
             }
             Some(Change::Put { path, bytes })
         }
-        Err(error) => Some(Change::Unreadable { path, reason: error.to_string() }),
+        Err(error) => Some(Change::Unreadable {
+            path,
+            reason: error.to_string(),
+        }),
     }
 }
 
@@ -182,7 +207,9 @@ mod tests {
     fn describe(change: &Change) -> String {
         let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
         match change {
-            Change::Put { path, bytes } => format!("{}={}", name(path), String::from_utf8_lossy(bytes)),
+            Change::Put { path, bytes } => {
+                format!("{}={}", name(path), String::from_utf8_lossy(bytes))
+            }
             Change::Gone { path } => format!("-{}", name(path)),
             Change::Unreadable { path, .. } => format!("!{}", name(path)),
         }

@@ -1,3 +1,26 @@
-//! The petrel binary.
+//! The `petrel` command: parses arguments, hands over to the library, ends with its exit code.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use petrel::cli::{Cli, Command, EXIT_FAILURE};
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this crate decides by the wall clock"
+)]
+fn main() -> ExitCode {
+    let process_start = Instant::now();
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => petrel::run::run(&args),
+        Command::Validate(args) => petrel::validate::validate(&args),
+        Command::Demo(args) => petrel::demo::demo(&args, process_start),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("petrel: {error:#}");
+        ExitCode::from(EXIT_FAILURE)
+    })
+}

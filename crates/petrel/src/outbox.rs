@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use petrel_batch::{AttributeValue, EventRecord};
@@ -66,7 +65,11 @@ impl Outbox {
         store: Option<Arc<Store>>,
         encode: fn(&EventRecord) -> Bytes,
     ) -> Result<Self, StoreError> {
-        let kept = store.as_ref().map(|store| store.events()).transpose()?.unwrap_or_default();
+        let kept = store
+            .as_ref()
+            .map(|store| store.events())
+            .transpose()?
+            .unwrap_or_default();
         let next_number = kept.last().map_or(0, |(number, _)| number + 1);
         let waiting: VecDeque<_> = kept
             .into_iter()
@@ -87,8 +90,15 @@ impl Outbox {
             gone: Vec::new(),
             closed: false,
         };
-        let shared = Shared { queue: Mutex::new(queue), changed: Notify::new(), store, encode };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Shared {
+            queue: Mutex::new(queue),
+            changed: Notify::new(),
+            store,
+            encode,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Takes events in; never waits. When they do not fit, older ones make room and are counted.
@@ -154,7 +164,9 @@ impl Outbox {
 
     /// Brings the store up to date. A failure is logged and tried again with the next events.
     async fn save(&self) {
-        let Some(store) = self.shared.store.clone() else { return };
+        let Some(store) = self.shared.store.clone() else {
+            return;
+        };
         let (put, gone) = self.lock().take_unsaved();
         if put.is_empty() && gone.is_empty() {
             return;
@@ -172,7 +184,10 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -194,7 +209,10 @@ impl Request {
 
 impl Queue {
     fn push(&mut self, event: &EventRecord, bytes: Bytes) {
-        let id = event.attributes.iter().find(|attribute| attribute.key == ID);
+        let id = event
+            .attributes
+            .iter()
+            .find(|attribute| attribute.key == ID);
         let id = match id.map(|attribute| &attribute.value) {
             Some(AttributeValue::Text(id)) => id.to_string(),
             _ => String::new(),
@@ -203,7 +221,12 @@ impl Queue {
         let number = self.next_number;
         self.next_number += 1;
         self.unsaved.push(number);
-        self.waiting.push_back(Waiting { number, id, event_name: event.event_name.to_string(), bytes });
+        self.waiting.push_back(Waiting {
+            number,
+            id,
+            event_name: event.event_name.to_string(),
+            bytes,
+        });
         if self.bytes > self.bytes_max {
             self.make_room();
         }
@@ -224,7 +247,12 @@ impl Queue {
             .collect();
         self.drop_until_it_fits(folded, "folded");
         let is_resolved = |event: &&Waiting| event.event_name == RESOLVED;
-        let resolved = self.waiting.iter().filter(is_resolved).map(|event| event.number).collect();
+        let resolved = self
+            .waiting
+            .iter()
+            .filter(is_resolved)
+            .map(|event| event.number)
+            .collect();
         self.drop_until_it_fits(resolved, "resolved");
         let all = self.waiting.iter().map(|event| event.number).collect();
         self.drop_until_it_fits(all, "full");
@@ -242,7 +270,8 @@ impl Queue {
 
     fn forget(&mut self, numbers: &[u64]) {
         let before = self.waiting.len();
-        self.waiting.retain(|event| !numbers.contains(&event.number));
+        self.waiting
+            .retain(|event| !numbers.contains(&event.number));
         if self.waiting.len() < before {
             self.bytes = self.waiting.iter().map(|event| event.bytes.len()).sum();
             self.unsaved.retain(|number| !numbers.contains(number));
@@ -260,7 +289,10 @@ impl Queue {
             bytes.extend_from_slice(&event.bytes);
             numbers.push(event.number);
         }
-        (!numbers.is_empty()).then(|| Request { bytes: bytes.freeze(), numbers })
+        (!numbers.is_empty()).then(|| Request {
+            bytes: bytes.freeze(),
+            numbers,
+        })
     }
 
     fn take_unsaved(&mut self) -> (Vec<(u64, Vec<u8>)>, Vec<u64>) {
@@ -272,34 +304,6 @@ impl Queue {
             .map(|event| (event.number, event.bytes.to_vec()))
             .collect();
         (put, std::mem::take(&mut self.gone))
-    }
-}
-
-/// Waits between tries: doubles by half from `initial` to `max`, as the Collector's backoff does.
-#[derive(Clone, Copy, Debug)]
-pub struct Backoff {
-    next: Duration,
-    initial: Duration,
-    max: Duration,
-}
-
-impl Backoff {
-    /// A backoff that has not waited yet.
-    #[must_use]
-    pub fn new(initial: Duration, max: Duration) -> Self {
-        Self { next: initial, initial, max }
-    }
-
-    /// The next wait; `spread` in 0.0..1.0 spreads it over 0.5 to 1.5 times its length.
-    pub fn next_wait(&mut self, spread: f64) -> Duration {
-        let wait = self.next;
-        self.next = self.next.mul_f64(1.5).min(self.max);
-        wait.mul_f64(0.5 + spread)
-    }
-
-    /// A try has succeeded.
-    pub fn reset(&mut self) {
-        self.next = self.initial;
     }
 }
 
@@ -326,8 +330,12 @@ mod tests {
 
     /// Ten bytes an event: the first letter of what happened, then the id.
     fn encode(event: &EventRecord) -> Bytes {
-        let AttributeValue::Text(id) = &event.attributes[0].value else { panic!("no id") };
-        format!("{}{id:>9}", &event.event_name[8..9]).into_bytes().into()
+        let AttributeValue::Text(id) = &event.attributes[0].value else {
+            panic!("no id")
+        };
+        format!("{}{id:>9}", &event.event_name[8..9])
+            .into_bytes()
+            .into()
     }
 
     fn outbox(bytes_max: usize, store: Option<Arc<Store>>) -> Outbox {
@@ -335,14 +343,23 @@ mod tests {
     }
 
     async fn shown(outbox: &Outbox) -> String {
-        let request = outbox.next_request().await.map(|request| request.bytes).unwrap_or_default();
-        String::from_utf8(request.to_vec()).unwrap().replace("        ", "")
+        let request = outbox
+            .next_request()
+            .await
+            .map(|request| request.bytes)
+            .unwrap_or_default();
+        String::from_utf8(request.to_vec())
+            .unwrap()
+            .replace("        ", "")
     }
 
     #[tokio::test]
     async fn events_leave_in_order_and_once() {
         let outbox = outbox(1000, None);
-        outbox.push(&[event("anomaly.detected", "a"), event("anomaly.resolved", "a")]);
+        outbox.push(&[
+            event("anomaly.detected", "a"),
+            event("anomaly.resolved", "a"),
+        ]);
         outbox.close();
         let request = outbox.next_request().await.unwrap();
         assert_eq!(request.n_events(), 2);
@@ -382,14 +399,5 @@ mod tests {
         }
         let outbox = outbox(1000, Some(store));
         assert_eq!(shown(&outbox).await, "db");
-    }
-
-    #[test]
-    fn waits_grow_to_a_limit() {
-        let mut backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(30));
-        let waits: Vec<_> = (0..6).map(|_| backoff.next_wait(0.5).as_secs_f64()).collect();
-        assert_eq!(waits, [5.0, 7.5, 11.25, 16.875, 25.3125, 30.0]);
-        backoff.reset();
-        assert_eq!(backoff.next_wait(0.0).as_secs_f64(), 2.5);
     }
 }

@@ -1,7 +1,14 @@
 //! Anomaly events as JSON lines, for a Petrel that has nobody to send them to.
 
+use bytes::Bytes;
 use petrel_batch::{AttributeValue, EventRecord};
 use serde_json::{Map, Value, json};
+
+/// An event as one line of JSON.
+#[must_use]
+pub fn json_line(event: &EventRecord) -> Bytes {
+    format!("{}\n", to_json(event)).into()
+}
 
 /// An event as one JSON object: name, time, severity, sentence, resource and flat attributes.
 #[must_use]
@@ -11,8 +18,11 @@ pub fn to_json(event: &EventRecord) -> Value {
         .iter()
         .map(|attribute| (attribute.key.to_string(), value(&attribute.value)))
         .collect();
-    let resource: Map<String, Value> =
-        event.resource.iter().map(|(key, text)| (key.clone(), json!(text))).collect();
+    let resource: Map<String, Value> = event
+        .resource
+        .iter()
+        .map(|(key, text)| (key.clone(), json!(text)))
+        .collect();
     json!({
         "event_name": event.event_name,
         "time_unix_nano": event.time.nanos().to_string(),

@@ -10,6 +10,7 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinitio
 
 const STREAMS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("streams");
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
+const GLOBAL: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("global");
 const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
 
 /// Layout of the tables; a store of another layout is set aside.
@@ -57,11 +58,19 @@ impl Store {
     /// When the directory cannot be used, another process has the store open, or a fresh database
     /// cannot be made. What is damaged, foreign or newer is set aside under a name of its own instead.
     pub fn open(directory: &Path) -> Result<Opened, StoreError> {
-        let fail = |source| StoreError::Directory { path: directory.to_owned(), source };
+        let fail = |source| StoreError::Directory {
+            path: directory.to_owned(),
+            source,
+        };
         std::fs::create_dir_all(directory).map_err(fail)?;
         let path = directory.join(FILE);
         let reason = match open_database(&path) {
-            Ok(database) => return Ok(Opened { store: Self { database }, set_aside: None }),
+            Ok(database) => {
+                return Ok(Opened {
+                    store: Self { database },
+                    set_aside: None,
+                });
+            }
             Err(redb::Error::DatabaseAlreadyOpen) => return Err(StoreError::InUse(path)),
             Err(redb::Error::Io(source)) if !path.exists() => return Err(fail(source)),
             Err(error) => error.to_string(),
@@ -69,7 +78,10 @@ impl Store {
         let aside = free_name(directory);
         std::fs::rename(&path, &aside).map_err(fail)?;
         let database = open_database(&path)?;
-        Ok(Opened { store: Self { database }, set_aside: Some((aside, reason)) })
+        Ok(Opened {
+            store: Self { database },
+            set_aside: Some((aside, reason)),
+        })
     }
 
     /// Every stream's key and bytes, by key.
@@ -87,20 +99,40 @@ impl Store {
         Ok(streams)
     }
 
-    /// Writes the state of streams in one transaction, synced to disk; none = the stream is gone.
+    /// What was last written beside the streams under a name.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn global(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let transaction = self.database.begin_read().map_err(redb::Error::from)?;
+        let table = transaction.open_table(GLOBAL).map_err(redb::Error::from)?;
+        let value = table.get(name).map_err(redb::Error::from)?;
+        Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    /// Writes the state of streams, and what stands beside them under names, in one transaction synced
+    /// to disk.
     ///
     /// # Errors
     /// [`StoreError::Database`]; nothing has changed then.
-    pub fn write_streams(&self, streams: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+    pub fn write(
+        &self,
+        streams: &[(Vec<u8>, Vec<u8>)],
+        global: &[(&str, Vec<u8>)],
+    ) -> Result<(), StoreError> {
         let transaction = self.database.begin_write().map_err(redb::Error::from)?;
         {
             let mut table = transaction.open_table(STREAMS).map_err(redb::Error::from)?;
             for (key, value) in streams {
-                match value {
-                    Some(value) => table.insert(key.as_slice(), value.as_slice()),
-                    None => table.remove(key.as_slice()),
-                }
-                .map_err(redb::Error::from)?;
+                table
+                    .insert(key.as_slice(), value.as_slice())
+                    .map_err(redb::Error::from)?;
+            }
+            let mut table = transaction.open_table(GLOBAL).map_err(redb::Error::from)?;
+            for (name, value) in global {
+                table
+                    .insert(*name, value.as_slice())
+                    .map_err(redb::Error::from)?;
             }
         }
         Ok(transaction.commit().map_err(redb::Error::from)?)
@@ -127,11 +159,15 @@ impl Store {
     /// [`StoreError::Database`]; nothing has changed then.
     pub fn write_events(&self, put: &[(u64, Vec<u8>)], drop: &[u64]) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().map_err(redb::Error::from)?;
-        transaction.set_durability(Durability::Immediate).map_err(redb::Error::from)?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(redb::Error::from)?;
         {
             let mut table = transaction.open_table(EVENTS).map_err(redb::Error::from)?;
             for (number, bytes) in put {
-                table.insert(number, bytes.as_slice()).map_err(redb::Error::from)?;
+                table
+                    .insert(number, bytes.as_slice())
+                    .map_err(redb::Error::from)?;
             }
             for number in drop {
                 table.remove(number).map_err(redb::Error::from)?;
@@ -160,6 +196,7 @@ fn open_database(path: &Path) -> Result<Database, redb::Error> {
         about.insert("version", env!("CARGO_PKG_VERSION"))?;
         transaction.open_table(STREAMS)?;
         transaction.open_table(EVENTS)?;
+        transaction.open_table(GLOBAL)?;
     }
     transaction.commit()?;
     Ok(database)
@@ -182,15 +219,28 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         {
             let store = Store::open(temp.path()).unwrap().store;
-            let put = |key: &[u8], value: &[u8]| (key.to_vec(), Some(value.to_vec()));
-            store.write_streams(&[put(b"a", b"1"), put(b"b", b"2")]).unwrap();
-            store.write_streams(&[(b"a".to_vec(), None), put(b"b", b"3")]).unwrap();
-            store.write_events(&[(7, vec![1]), (8, vec![2])], &[]).unwrap();
+            let put = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
+            store
+                .write(&[put(b"a", b"1"), put(b"b", b"2")], &[("clock", vec![9])])
+                .unwrap();
+            store.write(&[put(b"b", b"3")], &[]).unwrap();
+            store
+                .write_events(&[(7, vec![1]), (8, vec![2])], &[])
+                .unwrap();
             store.write_events(&[], &[7]).unwrap();
         }
         let opened = Store::open(temp.path()).unwrap();
         assert!(opened.set_aside.is_none());
-        assert_eq!(opened.store.streams().unwrap(), [(b"b".to_vec(), b"3".to_vec())]);
+        let streams = opened.store.streams().unwrap();
+        assert_eq!(
+            streams,
+            [
+                (b"a".to_vec(), b"1".to_vec()),
+                (b"b".to_vec(), b"3".to_vec())
+            ]
+        );
+        assert_eq!(opened.store.global("clock").unwrap(), Some(vec![9]));
+        assert_eq!(opened.store.global("else").unwrap(), None);
         assert_eq!(opened.store.events().unwrap(), [(8, vec![2])]);
     }
 
@@ -209,6 +259,9 @@ mod tests {
     fn a_store_in_use_is_an_error() {
         let temp = tempfile::tempdir().unwrap();
         let _open = Store::open(temp.path()).unwrap();
-        assert!(matches!(Store::open(temp.path()), Err(StoreError::InUse(_))));
+        assert!(matches!(
+            Store::open(temp.path()),
+            Err(StoreError::InUse(_))
+        ));
     }
 }

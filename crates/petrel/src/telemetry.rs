@@ -28,6 +28,8 @@ pub mod name {
     pub const MODULE_INFO: &str = "petrel_module_info";
     /// Anomalies detected, by type and detector.
     pub const ANOMALIES: &str = "petrel_anomalies";
+    /// Templates, by what became of them.
+    pub const TEMPLATES: &str = "petrel_templates";
     /// Findings that did not become an anomaly, by reason.
     pub const SUPPRESSED: &str = "petrel_findings_suppressed";
     /// Records whose event time lay below their stream's watermark.
@@ -50,9 +52,15 @@ pub mod name {
 ///
 /// A second call in the same process changes nothing.
 pub fn init_logs(telemetry: &Telemetry) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("{},h2=warn,tonic=warn,hyper=warn", telemetry.log_level)));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new(format!(
+            "{},h2=warn,tonic=warn,hyper=warn",
+            telemetry.log_level
+        ))
+    });
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second subscriber is refused, which is what we want.
     let _ = if telemetry.log_json {
         builder.json().try_init()
@@ -67,7 +75,9 @@ pub fn init_logs(telemetry: &Telemetry) {
 /// When the process has one already.
 pub fn init_metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
-        .set_buckets(&[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0])
+        .set_buckets(&[
+            0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
+        ])
         .context("buckets of histograms")?
         .install_recorder()
         .context("the metrics recorder")?;
@@ -77,22 +87,71 @@ pub fn init_metrics() -> anyhow::Result<PrometheusHandle> {
 
 fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_counter!(name::ACCEPTED, Unit::Count, "Log records taken in and answered with success");
+    describe_counter!(
+        name::ACCEPTED,
+        Unit::Count,
+        "Log records taken in and answered with success"
+    );
     describe_counter!(name::REFUSED, Unit::Count, "Log records refused");
-    describe_counter!(name::SENT, Unit::Count, "Log records that the next hop accepted");
-    describe_counter!(name::SEND_FAILED, Unit::Count, "Log records that the next hop did not accept");
-    describe_counter!(name::SKIPPED, Unit::Count, "Log records that went on without analysis");
-    describe_counter!(name::DETECTOR_RECORDS, Unit::Count, "Log records that detectors were shown");
+    describe_counter!(
+        name::SENT,
+        Unit::Count,
+        "Log records that the next hop accepted"
+    );
+    describe_counter!(
+        name::SEND_FAILED,
+        Unit::Count,
+        "Log records that the next hop did not accept"
+    );
+    describe_counter!(
+        name::SKIPPED,
+        Unit::Count,
+        "Log records that went on without analysis"
+    );
+    describe_counter!(
+        name::DETECTOR_RECORDS,
+        Unit::Count,
+        "Log records that detectors were shown"
+    );
     describe_counter!(name::DETECTOR_ERRORS, Unit::Count, "Faults of detectors");
-    describe_counter!(name::MODULE_RELOADS, Unit::Count, "Modules loaded from the directory");
+    describe_counter!(
+        name::MODULE_RELOADS,
+        Unit::Count,
+        "Modules loaded from the directory"
+    );
     describe_gauge!(name::MODULE_INFO, "1 for each module that runs");
     describe_counter!(name::ANOMALIES, Unit::Count, "Anomalies detected");
-    describe_counter!(name::SUPPRESSED, Unit::Count, "Findings that did not become an anomaly");
-    describe_counter!(name::LATE, Unit::Count, "Records below their stream's watermark");
+    describe_counter!(
+        name::TEMPLATES,
+        Unit::Count,
+        "Templates created, merged and evicted"
+    );
+    describe_counter!(
+        name::SUPPRESSED,
+        Unit::Count,
+        "Findings that did not become an anomaly"
+    );
+    describe_counter!(
+        name::LATE,
+        Unit::Count,
+        "Records below their stream's watermark"
+    );
     describe_counter!(name::EVENTS_DROPPED, Unit::Count, "Anomaly events dropped");
-    describe_gauge!(name::OUTBOX_BYTES, Unit::Bytes, "Anomaly events that wait to be sent");
+    describe_gauge!(
+        name::OUTBOX_BYTES,
+        Unit::Bytes,
+        "Anomaly events that wait to be sent"
+    );
     describe_gauge!(name::STREAMS, Unit::Count, "Streams that have state");
-    describe_histogram!(name::DETECTION_SECONDS, Unit::Seconds, "How long detection held a request");
-    describe_gauge!(name::SNAPSHOT_BYTES, Unit::Bytes, "Bytes of the last snapshot");
+    describe_histogram!(
+        name::DETECTION_SECONDS,
+        Unit::Seconds,
+        "How long detection held a request"
+    );
+    describe_gauge!(
+        name::SNAPSHOT_BYTES,
+        Unit::Bytes,
+        "Bytes of the last snapshot"
+    );
     describe_counter!(name::SNAPSHOT_ERRORS, Unit::Count, "Snapshots that failed");
 }

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
+};
 
 /// Something wrong in a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +21,12 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     pub(crate) fn new(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { code, span, message: message.into(), help: None }
+        Self {
+            code,
+            span,
+            message: message.into(),
+            help: None,
+        }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -32,7 +39,11 @@ impl Diagnostic {
     pub fn position(&self, source: &str) -> (usize, usize) {
         let before = &source[..self.span.start.min(source.len())];
         let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |text| text.chars().count()) + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .map_or(0, |text| text.chars().count())
+            + 1;
         (line, column)
     }
 }
@@ -40,18 +51,20 @@ impl Diagnostic {
 /// All diagnostics as text for a terminal, each with an excerpt of the source, then a count.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], file: &str, source: &str, color: bool) -> String {
-    let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let theme = if color {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
+    };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
     let mut out = String::new();
     for diagnostic in diagnostics {
         let (line, column) = diagnostic.position(source);
         let label = LabeledSpan::at(diagnostic.span.clone(), "here");
-        let mut shown = MietteDiagnostic::new(format!(
-            "{file}:{line}:{column}: {}",
-            diagnostic.message
-        ))
-        .with_code(diagnostic.code)
-        .with_label(label);
+        let mut shown =
+            MietteDiagnostic::new(format!("{file}:{line}:{column}: {}", diagnostic.message))
+                .with_code(diagnostic.code)
+                .with_label(label);
         if let Some(help) = &diagnostic.help {
             shown = shown.with_help(help);
         }
@@ -62,6 +75,9 @@ pub fn render(diagnostics: &[Diagnostic], file: &str, source: &str, color: bool)
         out.push('\n');
     }
     let n = diagnostics.len();
-    out.push_str(&format!("{n} error{} in {file}\n", if n == 1 { "" } else { "s" }));
+    out.push_str(&format!(
+        "{n} error{} in {file}\n",
+        if n == 1 { "" } else { "s" }
+    ));
     out
 }

@@ -16,6 +16,20 @@ pub(crate) struct Node {
     pub(crate) span: Range<usize>,
 }
 
+impl Node {
+    /// The node at a path of keys, joined by dots.
+    pub(crate) fn at(&self, path: &str) -> Option<&Self> {
+        path.split('.')
+            .try_fold(self, |node, key| match &node.value {
+                Value::Map(entries) => entries
+                    .iter()
+                    .find(|entry| entry.key == key)
+                    .map(|entry| &entry.node),
+                _ => None,
+            })
+    }
+}
+
 /// What a node holds. A scalar is kept as it is written: what type it has is said by who reads it.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
@@ -42,16 +56,29 @@ pub(crate) fn parse(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Node, Vec<Diagnostic>> {
     let raw: Option<Spanned<Raw>> = serde_saphyr::from_str(source).map_err(|error| {
-        let span = error.location().map_or(0..0, |location| byte_span(&location, source));
+        let span = error
+            .location()
+            .map_or(0..0, |location| byte_span(&location, source));
         let text = error.without_snippet().to_string();
-        vec![Diagnostic::new("PTL-C001", span, format!("not valid YAML: {text}"))]
+        vec![Diagnostic::new(
+            "PTL-C001",
+            span,
+            format!("not valid YAML: {text}"),
+        )]
     })?;
     let mut diagnostics = Vec::new();
     let node = match raw {
         Some(raw) => resolve(raw, source, env, &mut diagnostics),
-        None => Node { value: Value::Map(Vec::new()), span: 0..0 },
+        None => Node {
+            value: Value::Map(Vec::new()),
+            span: 0..0,
+        },
     };
-    if diagnostics.is_empty() { Ok(node) } else { Err(diagnostics) }
+    if diagnostics.is_empty() {
+        Ok(node)
+    } else {
+        Err(diagnostics)
+    }
 }
 
 /// What serde sees; scalars that are no text are read again from the source.
@@ -132,7 +159,13 @@ fn resolve(
     let span = byte_span(&raw.referenced, source);
     let value = match raw.value {
         Raw::Null => Value::Null,
-        Raw::Other => Value::Scalar(source.get(span.clone()).unwrap_or_default().trim().to_owned()),
+        Raw::Other => Value::Scalar(
+            source
+                .get(span.clone())
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+        ),
         Raw::Text(text) => match expand(&text, env) {
             Ok(text) => Value::Scalar(text),
             Err(name) => {
@@ -148,7 +181,10 @@ fn resolve(
             }
         },
         Raw::List(items) => Value::List(
-            items.into_iter().map(|item| resolve(item, source, env, diagnostics)).collect(),
+            items
+                .into_iter()
+                .map(|item| resolve(item, source, env, diagnostics))
+                .collect(),
         ),
         Raw::Map(entries) => Value::Map(
             entries
@@ -174,8 +210,9 @@ fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, St
         if let Some(tail) = rest.strip_prefix("$$") {
             out.push('$');
             rest = tail;
-        } else if let Some((inner, tail)) =
-            rest.strip_prefix("${").and_then(|tail| tail.split_once('}'))
+        } else if let Some((inner, tail)) = rest
+            .strip_prefix("${")
+            .and_then(|tail| tail.split_once('}'))
         {
             let inner = inner.strip_prefix("env:").unwrap_or(inner);
             let (name, default) = match inner.split_once(":-") {
@@ -217,10 +254,18 @@ mod tests {
     fn scalar_at<'a>(node: &'a Node, path: &[&str]) -> &'a str {
         let mut node = node;
         for name in path {
-            let Value::Map(entries) = &node.value else { panic!("no map at {name}") };
-            node = &entries.iter().find(|entry| entry.key == *name).expect("key").node;
+            let Value::Map(entries) = &node.value else {
+                panic!("no map at {name}")
+            };
+            node = &entries
+                .iter()
+                .find(|entry| entry.key == *name)
+                .expect("key")
+                .node;
         }
-        let Value::Scalar(text) = &node.value else { panic!("no scalar: {node:?}") };
+        let Value::Scalar(text) = &node.value else {
+            panic!("no scalar: {node:?}")
+        };
         text
     }
 
@@ -234,7 +279,9 @@ mod tests {
         assert_eq!(scalar_at(&node, &["a", "yes"]), "true");
         assert_eq!(scalar_at(&node, &["b"]), "1111:2222::");
         assert_eq!(scalar_at(&node, &["c"]), "d$");
-        let Value::Map(entries) = &node.value else { panic!() };
+        let Value::Map(entries) = &node.value else {
+            panic!()
+        };
         assert_eq!(&source[entries[1].node.span.clone()], "${IP}");
         assert_eq!(&source[entries[1].key_span.clone()], "b");
     }
@@ -244,7 +291,11 @@ mod tests {
         let errors = parse("a: ${NOPE}\nb: ${NEITHER}\n", &|_| None).unwrap_err();
         assert_eq!(errors.len(), 2);
         let errors = parse("a: 1\na: 2\n", &|_| None).unwrap_err();
-        assert!(errors[0].message.contains("duplicate"), "{}", errors[0].message);
+        assert!(
+            errors[0].message.contains("duplicate"),
+            "{}",
+            errors[0].message
+        );
         assert!(errors[0].span.start >= 5, "{:?}", errors[0].span);
     }
 }

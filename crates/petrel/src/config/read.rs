@@ -36,7 +36,12 @@ impl<'a> Section<'a> {
                 &[]
             }
         };
-        Self { path: path.to_owned(), entries, known: Vec::new(), span: node.span.clone() }
+        Self {
+            path: path.to_owned(),
+            entries,
+            known: Vec::new(),
+            span: node.span.clone(),
+        }
     }
 
     /// Where it stands.
@@ -48,7 +53,10 @@ impl<'a> Section<'a> {
     pub(crate) fn get(&mut self, key: &'static str) -> Option<Field<'a>> {
         self.known.push(key);
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        Some(Field { path: self.join(key), node: &entry.node })
+        Some(Field {
+            path: self.join(key),
+            node: &entry.node,
+        })
     }
 
     /// The same for a key that has had other names.
@@ -66,12 +74,15 @@ impl<'a> Section<'a> {
         key: &'static str,
         errors: &mut Vec<Diagnostic>,
     ) -> Option<Section<'a>> {
-        self.get(key).map(|field| Section::new(&field.path, field.node, errors))
+        self.get(key)
+            .map(|field| Section::new(&field.path, field.node, errors))
     }
 
     /// All entries whose key has not been asked for; they count as known from now on.
     pub(crate) fn rest(&self) -> impl Iterator<Item = &'a Entry> + use<'a, '_> {
-        self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str()))
+        self.entries
+            .iter()
+            .filter(|entry| !self.known.contains(&entry.key.as_str()))
     }
 
     /// Every key that nobody asked for becomes an error.
@@ -98,7 +109,11 @@ impl<'a> Section<'a> {
     }
 
     fn join(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 }
 
@@ -127,7 +142,10 @@ impl Field<'_> {
         errors: &mut Vec<Diagnostic>,
     ) -> Option<T> {
         let text = self.text(errors)?;
-        let found = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let found = choices
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| *value);
         if found.is_none() {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
             errors.push(
@@ -179,17 +197,23 @@ impl Field<'_> {
         let (least, most) = bounds;
         let Ok(duration) = humantime::parse_duration(&text) else {
             errors.push(
-                self.error("PTL-C007", format!("{} is no length of time: `{text}`", self.path))
-                    .help("a number and a unit: 200ms, 30s, 5m, 1h, 1m30s"),
+                self.error(
+                    "PTL-C007",
+                    format!("{} is no length of time: `{text}`", self.path),
+                )
+                .help("a number and a unit: 200ms, 30s, 5m, 1h, 1m30s"),
             );
             return None;
         };
         if duration < least || duration > most {
-            errors.push(self.error("PTL-C006", format!("{} is {text}", self.path)).help(format!(
-                "from {} to {}",
-                humantime::format_duration(least),
-                humantime::format_duration(most)
-            )));
+            errors.push(
+                self.error("PTL-C006", format!("{} is {text}", self.path))
+                    .help(format!(
+                        "from {} to {}",
+                        humantime::format_duration(least),
+                        humantime::format_duration(most)
+                    )),
+            );
             return None;
         }
         Some(duration)
@@ -204,7 +228,13 @@ impl Field<'_> {
         };
         items
             .iter()
-            .map(|node| Field { path: self.path.clone(), node }.text(errors))
+            .map(|node| {
+                Field {
+                    path: self.path.clone(),
+                    node,
+                }
+                .text(errors)
+            })
             .collect()
     }
 
@@ -213,7 +243,10 @@ impl Field<'_> {
         let section = Section::new(&self.path, self.node, errors);
         let mut map = Vec::new();
         for entry in section.rest() {
-            let field = Field { path: format!("{}.{}", self.path, entry.key), node: &entry.node };
+            let field = Field {
+                path: format!("{}.{}", self.path, entry.key),
+                node: &entry.node,
+            };
             if let Some(value) = field.text(errors) {
                 map.push((entry.key.clone(), value));
             }
@@ -229,7 +262,10 @@ pub(crate) fn to_json(node: &Node) -> serde_json::Value {
         Value::Scalar(text) => scalar_to_json(text),
         Value::List(items) => items.iter().map(to_json).collect(),
         Value::Map(entries) => serde_json::Value::Object(
-            entries.iter().map(|entry| (entry.key.clone(), to_json(&entry.node))).collect(),
+            entries
+                .iter()
+                .map(|entry| (entry.key.clone(), to_json(&entry.node)))
+                .collect(),
         ),
     }
 }

@@ -3,7 +3,9 @@
 use super::*;
 
 fn parse(source: &str) -> Result<Config, Vec<Diagnostic>> {
-    Config::parse(source, &|name| (name == "BACKEND").then(|| "backend:4317".to_owned()))
+    Config::parse(source, &|name| {
+        (name == "BACKEND").then(|| "backend:4317".to_owned())
+    })
 }
 
 /// Each error as `line:column code message | help`.
@@ -48,8 +50,14 @@ fn collector_names_are_understood() {
 #[test]
 fn the_http_exporter_appends_its_path() {
     let endpoint = |text: &str| parse(text).unwrap().exporter.unwrap().endpoint;
-    assert_eq!(endpoint("exporters: {otlp_http: {endpoint: 'http://a:4318/'}}"), "http://a:4318/v1/logs");
-    assert_eq!(endpoint("exporters: {otlphttp: {logs_endpoint: 'http://a/x'}}"), "http://a/x");
+    assert_eq!(
+        endpoint("exporters: {otlp_http: {endpoint: 'http://a:4318/'}}"),
+        "http://a:4318/v1/logs"
+    );
+    assert_eq!(
+        endpoint("exporters: {otlphttp: {logs_endpoint: 'http://a/x'}}"),
+        "http://a/x"
+    );
 }
 
 #[test]

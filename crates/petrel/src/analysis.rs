@@ -1,0 +1,373 @@
+//! Detection as one thing that requests pass through: intake gives them their turn, workers judge
+//! their rows, the junction puts the parts together, and whoever waits gets the edits, in time or not
+//! at all.
+
+mod change;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use petrel_batch::{ColumnSet, EventTime, LogBatch, RowEdits, StreamKey};
+use petrel_engine::{
+    Continuity, DetectorSpec, FrontierClock, GlobalStage, Judgement, Scope, Settings, StreamState,
+    Worker,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::counting;
+use crate::junction::Junction;
+use crate::outbox::Outbox;
+use crate::persist::Knowledge;
+use crate::workers::{Part, Report, Workers};
+
+/// Requests in detection at one time; further ones wait for their turn within the budget.
+pub const SLOTS: usize = 64;
+
+/// Edits for the rows of one request: for each part its worker's batch and what is added to it.
+pub type Edits = Vec<(Arc<LogBatch>, RowEdits)>;
+
+/// Why a request went on without having been analysed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// Detection did not answer within its budget.
+    Budget,
+    /// A worker is gone.
+    Gone,
+}
+
+impl Skipped {
+    /// Value of the label `reason`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Budget => "budget",
+            Self::Gone => "worker",
+        }
+    }
+}
+
+type Requests = Junction<Option<Judgement>, Waiting>;
+type Roster = Arc<RwLock<BTreeMap<String, DetectorSpec>>>;
+/// The last snapshot of every stream, for a worker that has to be made anew.
+type Kept = Arc<Mutex<BTreeMap<StreamKey, StreamState>>>;
+
+/// Detection, shared by all requests.
+#[derive(Debug)]
+pub struct Analysis {
+    workers: Workers,
+    junction: Arc<Requests>,
+    global: Arc<Mutex<GlobalStage>>,
+    intake: Mutex<Intake>,
+    slots: Arc<Semaphore>,
+    budget: Duration,
+    roster: Roster,
+    kept: Kept,
+    outbox: Outbox,
+}
+
+#[derive(Debug)]
+struct Intake {
+    next_sequence: u64,
+    frontier: FrontierClock,
+}
+
+/// What a request waits with while its parts are judged. Its slot is free once it is settled.
+#[derive(Debug)]
+struct Waiting {
+    /// The frontier after the request: when what it brings about is emitted, in the input's own time.
+    frontier: EventTime,
+    reply: oneshot::Sender<Vec<(usize, RowEdits)>>,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// What detection begins with.
+#[derive(Debug)]
+pub struct Start {
+    /// Settings of the engine.
+    pub settings: Settings,
+    /// Detectors by name.
+    pub roster: BTreeMap<String, DetectorSpec>,
+    /// Number of workers.
+    pub n_workers: usize,
+    /// How long a request may be held.
+    pub budget: Duration,
+    /// What was saved.
+    pub knowledge: Knowledge,
+    /// Where anomaly events go.
+    pub outbox: Outbox,
+}
+
+/// The worker that owns a stream; the same on every host with as many workers.
+#[must_use]
+pub fn worker_of(stream: &StreamKey, n_workers: usize) -> usize {
+    (stream.stable_hash() % n_workers.max(1) as u64) as usize
+}
+
+impl Analysis {
+    /// Builds workers, puts back what was saved, and starts the threads.
+    ///
+    /// # Errors
+    /// When a detector cannot be built or a thread not be started.
+    pub fn start(start: Start) -> anyhow::Result<Self> {
+        let n_workers = start.n_workers.max(1);
+        let settings = Arc::new(start.settings);
+        let mut frontier = FrontierClock::new(&settings);
+        let mut global = GlobalStage::new(Arc::clone(&settings));
+        let Knowledge {
+            streams,
+            frontier: saved_frontier,
+            global_stage,
+        } = start.knowledge;
+        let loads = [
+            saved_frontier.map(|bytes| frontier.load(&bytes)),
+            global_stage.map(|bytes| global.load(&bytes)),
+        ];
+        for error in loads.into_iter().flatten().filter_map(Result::err) {
+            tracing::warn!(%error, "a part of the saved state is set aside");
+        }
+        let streams = streams
+            .into_iter()
+            .map(|stream| (stream.key.clone(), stream));
+        let kept: Kept = Arc::new(Mutex::new(streams.collect()));
+        let roster: Roster = Arc::new(RwLock::new(start.roster));
+        let rebuild = {
+            let (roster, kept) = (Arc::clone(&roster), Arc::clone(&kept));
+            move |index: usize| build_worker(index, n_workers, &settings, &roster, &kept)
+        };
+        let workers = (0..n_workers)
+            .map(&rebuild)
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let junction = Arc::new(Requests::default());
+        let global = Arc::new(Mutex::new(global));
+        let report = report(
+            Arc::clone(&junction),
+            Arc::clone(&global),
+            Arc::clone(&kept),
+            start.outbox.clone(),
+        );
+        Ok(Self {
+            workers: Workers::start(workers, Arc::new(rebuild), &report)?,
+            junction,
+            global,
+            intake: Mutex::new(Intake {
+                next_sequence: 0,
+                frontier,
+            }),
+            slots: Arc::new(Semaphore::new(SLOTS)),
+            budget: start.budget,
+            roster,
+            kept,
+            outbox: start.outbox,
+        })
+    }
+
+    /// Number of workers.
+    #[must_use]
+    pub fn n_workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// The columns that detection wants to see.
+    pub async fn column_set(&self) -> ColumnSet {
+        ColumnSet::new(
+            self.workers
+                .control(0, |worker| worker.column_requests())
+                .await
+                .unwrap_or_default(),
+        )
+    }
+
+    /// Has a request analysed: `parts[i]` are the rows of worker `i`. Waits for a turn and an answer
+    /// within the budget.
+    ///
+    /// # Errors
+    /// [`Skipped`]; the request goes on as it is.
+    pub async fn analyse(&self, parts: Vec<Option<LogBatch>>) -> Result<Edits, Skipped> {
+        let parts: Vec<_> = parts.into_iter().map(|part| part.map(Arc::new)).collect();
+        if parts.iter().all(Option::is_none) {
+            return Ok(Vec::new());
+        }
+        let judged = async {
+            let slot = Arc::clone(&self.slots)
+                .acquire_owned()
+                .await
+                .map_err(|_| Skipped::Gone)?;
+            self.admit(&parts, slot).await.map_err(|_| Skipped::Gone)
+        };
+        let edits = tokio::time::timeout(self.budget, judged)
+            .await
+            .map_err(|_| Skipped::Budget)??;
+        Ok(edits
+            .into_iter()
+            .filter_map(|(worker, edits)| Some((parts.get(worker)?.clone()?, edits)))
+            .collect())
+    }
+
+    /// Gives a request its number and frontier and hands its parts to the workers, in one step: all
+    /// workers see requests in the order of their numbers.
+    fn admit(
+        &self,
+        parts: &[Option<Arc<LogBatch>>],
+        slot: OwnedSemaphorePermit,
+    ) -> oneshot::Receiver<Vec<(usize, RowEdits)>> {
+        let (reply, answer) = oneshot::channel();
+        let mut intake = lock(&self.intake);
+        let present: Vec<&LogBatch> = parts.iter().flatten().map(Arc::as_ref).collect();
+        let frontier = Arc::new(intake.frontier.admit(&present));
+        let sequence = intake.next_sequence;
+        intake.next_sequence += 1;
+        let concerned: Vec<usize> = (0..parts.len())
+            .filter(|&worker| parts[worker].is_some() || frontier.moved())
+            .collect();
+        let waiting = Waiting {
+            frontier: intake.frontier.time(),
+            reply,
+            _slot: slot,
+        };
+        self.junction.expect(sequence, concerned.len(), waiting);
+        for worker in concerned {
+            let log_batch = parts[worker].clone();
+            let part = Part {
+                sequence,
+                log_batch,
+                frontier: Arc::clone(&frontier),
+            };
+            // The others must not wait for a part that never comes: a lost one is reported as empty.
+            self.workers.judge(worker, part);
+        }
+        answer
+    }
+
+    /// Nothing has come in for `lasted`, by the wall clock: says so once, if anything ever came.
+    pub fn quiet(&self, lasted: Duration) {
+        let since = lock(&self.intake).frontier.time();
+        let event = lock(&self.global).quiet(since, lasted);
+        self.outbox.push(event.as_slice());
+    }
+
+    /// Input has come again: takes back what [`Analysis::quiet`] said, where event time shows no gap.
+    pub fn resumed(&self) {
+        let now = lock(&self.intake).frontier.time();
+        let event = lock(&self.global).resumed(now);
+        self.outbox.push(event.as_slice());
+    }
+
+    /// Event time that the input as a whole has reached.
+    #[must_use]
+    pub fn frontier(&self) -> EventTime {
+        lock(&self.intake).frontier.time()
+    }
+
+    /// What is known, of all streams or of at most `at_most` a worker that have changed.
+    pub async fn snapshot(&self, scope: Scope) -> Knowledge {
+        let mut streams = Vec::new();
+        for worker in 0..self.n_workers() {
+            let taken = self
+                .workers
+                .control(worker, move |worker| worker.snapshot(scope))
+                .await;
+            let taken = taken.unwrap_or_default();
+            counting::health(&taken.changes);
+            streams.extend(taken.streams);
+        }
+        keep(&self.kept, &streams);
+        Knowledge {
+            streams,
+            frontier: Some(lock(&self.intake).frontier.save()),
+            global_stage: Some(lock(&self.global).save()),
+        }
+    }
+
+    /// Ends the workers after what they have been handed.
+    pub fn join(self) {
+        self.workers.join();
+    }
+
+    /// Number of streams that have state, in all workers.
+    pub async fn n_streams(&self) -> usize {
+        let mut n_streams = 0;
+        for worker in 0..self.n_workers() {
+            let counted = self
+                .workers
+                .control(worker, |worker| worker.n_streams())
+                .await;
+            n_streams += counted.unwrap_or_default();
+        }
+        n_streams
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn keep(kept: &Mutex<BTreeMap<StreamKey, StreamState>>, streams: &[StreamState]) {
+    let mut kept = lock(kept);
+    for stream in streams {
+        kept.insert(stream.key.clone(), stream.clone());
+    }
+}
+
+fn build_worker(
+    index: usize,
+    n_workers: usize,
+    settings: &Arc<Settings>,
+    roster: &RwLock<BTreeMap<String, DetectorSpec>>,
+    kept: &Mutex<BTreeMap<StreamKey, StreamState>>,
+) -> anyhow::Result<Worker> {
+    let mut worker = Worker::new(Arc::clone(settings));
+    for spec in roster
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .values()
+    {
+        worker.add(spec.clone())?;
+    }
+    for (_, stream) in lock(kept)
+        .iter()
+        .filter(|(key, _)| worker_of(key, n_workers) == index)
+    {
+        for aside in worker.restore(stream.clone(), Continuity::Interrupted) {
+            tracing::warn!(
+                stream = %aside.key,
+                part = aside.part.name,
+                version = aside.part.version,
+                "a part of the saved state is set aside: {}",
+                aside.reason
+            );
+        }
+    }
+    Ok(worker)
+}
+
+/// What workers call with their parts: settles requests in order, counts, replies.
+fn report(
+    junction: Arc<Requests>,
+    global: Arc<Mutex<GlobalStage>>,
+    kept: Kept,
+    outbox: Outbox,
+) -> Report {
+    Arc::new(move |sequence, worker, judgement| {
+        junction.meet(sequence, worker, judgement, |sequence, parts, waiting| {
+            let judged = parts
+                .into_iter()
+                .filter_map(|(worker, part)| Some((worker, part?)));
+            let (workers, judgements): (Vec<_>, Vec<_>) = judged.unzip();
+            let mut settled = lock(&global).settle(sequence, judgements);
+            for event in &mut settled.events {
+                if event.observed_time == EventTime::UNKNOWN {
+                    event.observed_time = waiting.frontier.max(event.time);
+                }
+            }
+            outbox.push(&settled.events);
+            counting::tally(&settled.tally);
+            counting::health(&settled.changes);
+            keep(&kept, &settled.evicted);
+            // Nobody waits any more when the budget is over: the edits are dropped, events are not.
+            let _ = waiting
+                .reply
+                .send(workers.into_iter().zip(settled.edits).collect());
+        });
+    })
+}

@@ -1,0 +1,151 @@
+//! What happens to one request between the receiver and the next hop, in the order of its steps.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use petrel_batch::EventTime;
+use petrel_otlp::receive::{ExportReply, LogsHandler, Received, Refusal, Transport};
+use petrel_otlp::{ResourceCache, WalkPlan, Walked, splice, walk};
+
+use crate::analysis::{Analysis, worker_of};
+use crate::next_hop::NextHop;
+use crate::telemetry::name;
+
+/// Takes requests in: walk, analyse, splice, export, answer.
+#[derive(Debug)]
+pub struct Inline {
+    plan: RwLock<Arc<WalkPlan>>,
+    resources: ResourceCache,
+    analysis: Arc<Analysis>,
+    next_hop: NextHop,
+    last_arrival: AtomicU64,
+}
+
+impl Inline {
+    /// The path between a receiver and `next_hop`.
+    #[must_use]
+    pub fn new(
+        plan: WalkPlan,
+        resources: ResourceCache,
+        analysis: Arc<Analysis>,
+        next_hop: NextHop,
+    ) -> Self {
+        Self {
+            plan: RwLock::new(Arc::new(plan)),
+            resources,
+            analysis,
+            next_hop,
+            last_arrival: AtomicU64::new(0),
+        }
+    }
+
+    /// Reads other columns from now on.
+    pub fn set_plan(&self, plan: WalkPlan) {
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+    }
+
+    /// When the last request came in; the epoch before the first.
+    #[must_use]
+    pub fn last_arrival(&self) -> EventTime {
+        EventTime(self.last_arrival.load(Ordering::Relaxed))
+    }
+
+    async fn take(&self, received: Received) -> Result<ExportReply, Refusal> {
+        let arrival = now();
+        self.last_arrival.store(arrival.nanos(), Ordering::Relaxed);
+        let plan = Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner));
+        let n_workers = self.analysis.n_workers();
+        let workers = petrel_otlp::Workers {
+            worker_of: &|stream| worker_of(stream, n_workers),
+            n_workers,
+        };
+        let walked = walk(
+            &received.request,
+            &plan,
+            &self.resources,
+            "",
+            arrival,
+            workers,
+        )?;
+        let transport = received.transport.name();
+        let n_records = walked.counts.records;
+        if n_records == 0 {
+            return Ok(ExportReply::default());
+        }
+        let request = self.analyse(walked).await;
+        let outcome = self
+            .next_hop
+            .export(request, n_records, received.timeout)
+            .await;
+        let counter = if outcome.is_ok() {
+            name::ACCEPTED
+        } else {
+            name::REFUSED
+        };
+        metrics::counter!(counter, "receiver" => "otlp", "transport" => transport)
+            .increment(n_records);
+        outcome
+    }
+
+    /// The request's bytes with what detection adds; as they came when it has nothing to say in time.
+    async fn analyse(&self, mut walked: Walked) -> bytes::Bytes {
+        count_skipped("enriched", walked.counts.skipped_enriched);
+        count_skipped("unlisted", walked.counts.unlisted);
+        let started = started();
+        let parts = std::mem::take(&mut walked.batches);
+        let edits = self.analysis.analyse(parts).await;
+        metrics::histogram!(name::DETECTION_SECONDS).record(started.elapsed().as_secs_f64());
+        match edits {
+            Ok(edits) => {
+                let edits: Vec<_> = edits
+                    .iter()
+                    .map(|(log_batch, edits)| (log_batch.places(), edits))
+                    .collect();
+                splice(&walked.request, &walked.layout, &edits)
+            }
+            Err(skipped) => {
+                count_skipped(skipped.as_str(), walked.counts.rows);
+                walked.request
+            }
+        }
+    }
+}
+
+impl LogsHandler for Inline {
+    async fn export(&self, received: Received) -> Result<ExportReply, Refusal> {
+        self.take(received).await
+    }
+
+    fn refused(&self, refusal: &Refusal, transport: Transport) {
+        tracing::debug!(%refusal, transport = transport.name(), "a request was refused");
+        metrics::counter!("otelcol_receiver_requests", "receiver" => "otlp", "transport" => transport.name(), "outcome" => "refused")
+            .increment(1);
+    }
+}
+
+fn count_skipped(reason: &'static str, n_records: u64) {
+    if n_records > 0 {
+        metrics::counter!(name::SKIPPED, "reason" => reason).increment(n_records);
+    }
+}
+
+/// The wall clock, for the time at which a request came in.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this crate decides by the wall clock"
+)]
+pub fn now() -> EventTime {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    EventTime(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures how long detection holds a request"
+)]
+fn started() -> Instant {
+    Instant::now()
+}

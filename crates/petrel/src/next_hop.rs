@@ -1,0 +1,149 @@
+//! Where requests and anomaly events go: an OTLP exporter, or nowhere, with anomalies on stdout.
+
+use std::io::Write;
+use std::time::Duration;
+
+use bytes::Bytes;
+use petrel_batch::EventRecord;
+use petrel_otlp::export::{
+    self, Backoff, Compression, Exporter, ExporterSettings, RetrySettings, export_with_retry,
+};
+use petrel_otlp::receive::{ExportReply, Refusal};
+use petrel_otlp::{EventSettings, encode_events};
+
+use crate::config::{self, Protocol};
+use crate::outbox::Outbox;
+use crate::print::json_line;
+use crate::telemetry::name;
+
+/// Level of gzip: the fastest, since what it saves is a network and what it costs is a core.
+const GZIP_LEVEL: u32 = 1;
+
+/// The next hop. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum NextHop {
+    /// Records end here, each with success.
+    Nowhere,
+    /// An OTLP receiver.
+    Otlp {
+        /// Its client.
+        exporter: Exporter,
+        /// How events are tried again.
+        retry: RetrySettings,
+    },
+}
+
+impl NextHop {
+    /// The next hop as configured.
+    ///
+    /// # Errors
+    /// When the endpoint or a header cannot be used.
+    pub fn new(exporter: Option<&config::Exporter>) -> anyhow::Result<Self> {
+        let Some(exporter) = exporter else {
+            return Ok(Self::Nowhere);
+        };
+        let protocol = match exporter.protocol {
+            Protocol::Grpc => export::Protocol::Grpc,
+            Protocol::Http => export::Protocol::Http,
+        };
+        let compression = if exporter.gzip {
+            Compression::Gzip(GZIP_LEVEL)
+        } else {
+            Compression::None
+        };
+        let settings = ExporterSettings {
+            timeout: exporter.timeout,
+            compression,
+            headers: exporter.headers.clone(),
+            part_bytes_max: exporter.request_bytes_max,
+            ..ExporterSettings::new(protocol, exporter.endpoint.clone())
+        };
+        let retry = RetrySettings {
+            initial_interval: exporter.retry.initial_interval,
+            max_interval: exporter.retry.max_interval,
+            max_elapsed_time: exporter.retry.max_elapsed_time,
+            ..RetrySettings::default()
+        };
+        Ok(Self::Otlp {
+            exporter: Exporter::new(&settings)?,
+            retry,
+        })
+    }
+
+    /// How anomaly events are written for it: OTLP, or JSON lines where records end.
+    #[must_use]
+    pub fn encoder(&self) -> fn(&EventRecord) -> Bytes {
+        match self {
+            Self::Nowhere => json_line,
+            Self::Otlp { .. } => |event| {
+                // The engine has set the attribute already, where it is wanted.
+                let settings = EventSettings {
+                    event_name_attribute: None,
+                    ..EventSettings::default()
+                };
+                encode_events(std::slice::from_ref(event), &settings)
+            },
+        }
+    }
+
+    /// Sends a request of `n_records` records once; its sender hears what the next hop said.
+    ///
+    /// # Errors
+    /// What the next hop said, in words for the sender.
+    pub async fn export(
+        &self,
+        request: Bytes,
+        n_records: u64,
+        timeout: Option<Duration>,
+    ) -> Result<ExportReply, Refusal> {
+        let Self::Otlp { exporter, .. } = self else {
+            return Ok(ExportReply::default());
+        };
+        let outcome = exporter.export(request, timeout).await;
+        let (sent, failed) = match &outcome {
+            Ok(reply) => (
+                n_records.saturating_sub(reply.rejected),
+                reply.rejected.min(n_records),
+            ),
+            Err(_) => (0, n_records),
+        };
+        metrics::counter!(name::SENT, "exporter" => "otlp").increment(sent);
+        if failed > 0 {
+            metrics::counter!(name::SEND_FAILED, "exporter" => "otlp").increment(failed);
+        }
+        outcome.map_err(Refusal::from)
+    }
+
+    /// Sends anomaly events until the outbox is closed and empty.
+    pub async fn send_events(self, outbox: Outbox) {
+        let mut seed = 0;
+        while let Some(request) = outbox.next_request().await {
+            if let Self::Nowhere = &self {
+                print(&request.bytes);
+            }
+            if let Self::Otlp { exporter, retry } = &self {
+                seed += 1;
+                let backoff = Backoff::new(*retry, seed);
+                let sent = export_with_retry(exporter, request.bytes.clone(), backoff).await;
+                if let Err(error) = sent {
+                    let n_events = request.n_events();
+                    tracing::error!(
+                        n_events,
+                        "anomaly events were not accepted and are dropped: {error}"
+                    );
+                    metrics::counter!(name::EVENTS_DROPPED, "reason" => "refused")
+                        .increment(n_events as u64);
+                }
+            }
+            outbox.accepted(&request).await;
+        }
+    }
+}
+
+/// Writes lines to stdout; a closed pipe is no fault of the stream.
+fn print(lines: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = stdout.write_all(lines).and_then(|()| stdout.flush()) {
+        tracing::warn!(%error, "anomalies could not be printed");
+    }
+}
