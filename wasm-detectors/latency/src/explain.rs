@@ -18,22 +18,27 @@ const UNIT_CHANGE_NEAR: f64 = 0.15;
 ///
 /// What is observed and expected is the median where that moved, else the 95th percentile.
 pub(crate) fn finding(
-    series: &Series,
+    series: &mut Series,
     judgement: &Judgement,
     hit: &Hit,
     template: u64,
     field: (Field, Option<&str>),
 ) -> Finding {
-    let cells = series.window(hit.window);
-    let measure = hit.measure(series, &judgement.usual);
-    let (q, window) = (measure.q, &measure.window);
-    let edge = judgement.edges[hit.quantile];
-    let end = judgement.minute + 1;
     let rho = series.dispersion.at(
         hit.window,
         hit.quantile,
         series.age_minutes(judgement.minute),
     );
+    let edge = judgement.edges[hit.quantile];
+    let start = series.episode(
+        hit.direction,
+        onset(series, hit, edge, rho),
+        judgement.minute,
+    );
+    let cells = series.window(hit.window);
+    let measure = hit.measure(series, &judgement.usual);
+    let (q, window) = (measure.q, &measure.window);
+    let end = judgement.minute + 1;
     let middle = end as f64 - WINDOWS[hit.window] as f64 / 2.0;
     let season = series.season.at(middle);
     let seconds = |log2: f64| math::exp2(log2 + season);
@@ -42,7 +47,6 @@ pub(crate) fn finding(
     let lower = judgement.usual.quantile((q - deviation).max(0.001));
     let upper = judgement.usual.quantile((q + deviation).min(0.999));
 
-    let start = onset(series, hit, edge, rho);
     let mut finding = Finding::new(
         0,
         hit.direction,

@@ -25,9 +25,9 @@ pub(crate) const ALARMING: f64 = 3.0;
 /// Faded weight that a baseline needs.
 const BASELINE_MIN: f64 = 50.0;
 
-/// Newest values that say whether a window's excess is still on.
-const NEWEST: f64 = 10.0;
-/// Share of a window's excess that its newest values must show.
+/// Expected extra values among the newest ones that are asked whether an excess is still on.
+const NEWEST_EXCESS: f64 = 5.0;
+/// Share of it that they must show.
 const NEWEST_SHARE: f64 = 0.5;
 
 /// What a window needs to be judged.
@@ -190,7 +190,7 @@ fn is_still_on(recent: &[Cell], edge: Edge, excess: f64) -> bool {
     for cell in recent.iter().rev() {
         n += cell.n();
         k += cell.n_above(edge.bin);
-        if n >= NEWEST {
+        if n * libm::fabs(excess) >= NEWEST_EXCESS {
             break;
         }
     }

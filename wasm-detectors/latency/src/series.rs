@@ -1,6 +1,6 @@
 //! One series: the durations of one field of one template, minute by minute.
 
-use petrel_detector::EventTime;
+use petrel_detector::{Direction, EventTime};
 use serde::{Deserialize, Serialize};
 
 use crate::judge::{self, ALARMING, Dispersion, Judgement};
@@ -55,6 +55,8 @@ pub(crate) struct Series {
     pub(crate) dispersion: Dispersion,
     /// Elevated minutes of late.
     elevated: u16,
+    /// Slower and faster: minute of onset and last minute of what was reported last.
+    episodes: [Option<(u64, u64)>; 2],
 }
 
 impl Series {
@@ -121,7 +123,7 @@ impl Series {
         &mut self,
         minute: u64,
         judges: Option<&judge::Limits>,
-        mut found: impl FnMut(&Self, &Judgement),
+        mut found: impl FnMut(&mut Self, &Judgement),
     ) {
         let n_closed = self.open.partition_point(|cell| cell.minute < minute);
         for cell in self.open.drain(..n_closed).collect::<Vec<_>>() {
@@ -143,6 +145,18 @@ impl Series {
             }
             self.baseline.learn(&cell, weight);
         }
+    }
+
+    /// The minute from which on a deviation is told: its onset, or that of the episode that it goes on
+    /// with. So an episode has one start, and counts once when the engine learns what is rare.
+    pub(crate) fn episode(&mut self, direction: Direction, onset: u64, minute: u64) -> u64 {
+        let episode = &mut self.episodes[usize::from(direction == Direction::Below)];
+        let start = match *episode {
+            Some((start, last)) if onset <= last + 1 => start,
+            _ => onset,
+        };
+        *episode = Some((start, minute));
+        start
     }
 
     /// How much a minute of this surprise is worth as a lesson (`DETECTION.md` 1.4).

@@ -116,7 +116,10 @@ fn a_slow_rise_is_quiet() {
 
 /// Whether the engine would take the difference for one that matters.
 fn passes_floors(finding: &Finding) -> bool {
-    let (observed, expected) = (finding.observed.unwrap(), finding.expected.unwrap());
+    let (observed, expected) = (
+        finding.observed.unwrap_or(1.0),
+        finding.expected.unwrap_or(1.0),
+    );
     let ratio = (observed / expected).max(expected / observed);
     ratio >= 1.2 && (observed - expected).abs() >= 0.01
 }
