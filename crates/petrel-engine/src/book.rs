@@ -44,6 +44,21 @@ impl Rules {
     }
 }
 
+/// An anomaly whose last window ended longer ago is about to end: there is nothing to update.
+const STILL_GOING: u64 = 60_000_000_000;
+/// The older an anomaly, the rarer its updates: at least this part of its age lies between two.
+const UPDATE_AGE_PART: u64 = 4;
+
+impl Rules {
+    /// Whether an anomaly that has changed is worth an update at `now`.
+    fn is_news(&self, anomaly: &Anomaly, now: u64) -> bool {
+        let age = now.saturating_sub(anomaly.start);
+        let wait = self.update_every.max(age / UPDATE_AGE_PART);
+        now >= anomaly.told_at.saturating_add(wait)
+            && now <= anomaly.end.saturating_add(STILL_GOING)
+    }
+}
+
 /// The anomaly that a finding belongs to, for the rows that show it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Belongs {
@@ -233,7 +248,7 @@ impl Book {
                 self.close(&anomaly, at, rules);
                 continue;
             }
-            if anomaly.changed && now >= anomaly.told_at.saturating_add(rules.update_every) {
+            if anomaly.changed && rules.is_news(anomaly, now) {
                 (anomaly.told_at, anomaly.changed) = (now, false);
                 out.emit(Transition::Updated, anomaly, anomaly.end);
             }

@@ -104,7 +104,14 @@ impl Reach {
         jump
     }
 
-    /// Believes a time for which somebody else vouches.
+    /// Believes a time for which somebody else vouches; it speaks against those in doubt.
+    #[inline]
+    pub(crate) fn vouch(&mut self, time: u64, ahead: u64) {
+        self.doubt_count = 0;
+        self.step_to(time, ahead);
+    }
+
+    /// Believes a time without a word on those in doubt.
     #[inline]
     pub(crate) fn step_to(&mut self, time: u64, ahead: u64) {
         if time <= self.newest {

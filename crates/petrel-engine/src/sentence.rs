@@ -20,6 +20,7 @@ pub(crate) fn sentence(
     let lasted = |until: u64| duration(until.saturating_sub(anomaly.start) as f64 / NANOS);
     match transition {
         Transition::Detected => what,
+        Transition::Updated if &*anomaly.kind == "silence" => what,
         Transition::Updated => format!("{what}, for {} now", lasted(at)),
         Transition::Ended(Ending::Resolved) => {
             format!("Over after {}: {what}", lasted(anomaly.end))

@@ -79,7 +79,7 @@ impl StreamClock {
         let vouched =
             time <= frontier.saturating_add(by.ahead) || frontier == 0 && self.reach.newest == 0;
         if time > self.reach.newest && vouched {
-            self.reach.step_to(time, by.ahead);
+            self.reach.vouch(time, by.ahead);
         } else {
             match self.reach.offer(time, by.ahead) {
                 Offer::InDoubt => return Arrival::InDoubt,
