@@ -32,4 +32,4 @@ pub use walk::{
     AHEAD_OF_ARRIVAL, Counts, RESOURCE_TEXT_MAX, RESOURCES_CACHED_DEFAULT, ResourceCache, WalkPlan,
     WalkSettings, Walked, Workers, walk,
 };
-pub use wire::Malformed;
+pub use wire::{Fault, Malformed};

@@ -25,7 +25,7 @@ use self::record::{Marks, put_attribute, put_fields, read_record};
 use self::resource::KnownResource;
 use self::value::Pieces;
 use crate::layout::{Frame, LISTED_MAX, Layout, ResourceSpan, ScopeSpan};
-use crate::wire::{LENGTH, Malformed, Reader, Span, VARINT, tag};
+use crate::wire::{Fault, LENGTH, Malformed, Reader, Span, VARINT, tag};
 
 /// How far after its arrival an event time may lie before it is counted as ahead.
 pub const AHEAD_OF_ARRIVAL: Duration = Duration::from_secs(300);
@@ -113,8 +113,8 @@ pub fn walk(
 ) -> Result<Walked, Malformed> {
     if u32::try_from(request.len()).is_err() {
         return Err(Malformed {
-            offset: u32::MAX as usize,
-            what: "a request of 4 GiB or more",
+            offset: u32::MAX,
+            fault: Fault::RequestLarge,
         });
     }
     let n_workers = workers.n_workers.max(1);

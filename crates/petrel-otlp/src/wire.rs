@@ -23,13 +23,57 @@ const GROUP_END: u32 = 4;
 const FIXED32: u32 = 5;
 
 /// Bytes that are no protobuf message of the kind they should be.
+///
+/// Small, since every step of a walk may answer with one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed OTLP at byte {offset}: {what}")]
+#[error("malformed OTLP at byte {offset}: {fault}")]
 pub struct Malformed {
     /// Where in the request, in bytes after decompression.
-    pub offset: usize,
+    pub offset: u32,
     /// What is wrong there.
-    pub what: &'static str,
+    pub fault: Fault,
+}
+
+/// What can be wrong with bytes that should be protobuf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[repr(u8)]
+pub enum Fault {
+    /// The message ends within a varint.
+    #[error("a varint that is cut off")]
+    VarintCut,
+    /// More than ten bytes, or bits beyond the 64th.
+    #[error("a varint of more than 64 bits")]
+    VarintLong,
+    /// The message ends within a value of 4 or 8 bytes.
+    #[error("a fixed-size value that is cut off")]
+    FixedCut,
+    /// A length that leaves its message.
+    #[error("a length that goes past the end of its message")]
+    PastEnd,
+    /// No field has it.
+    #[error("field number 0")]
+    FieldZero,
+    /// No field has it.
+    #[error("a field number over 536870911")]
+    FieldLarge,
+    /// A field of OTLP that is written as if it had another type.
+    #[error("a field of OTLP with another wire type")]
+    FieldType,
+    /// 6 and 7 are none.
+    #[error("a wire type that protobuf does not have")]
+    WireType,
+    /// Nothing was opened that could end.
+    #[error("the end of a group that has no start")]
+    GroupEnd,
+    /// The message ends within a group.
+    #[error("a group that does not end")]
+    GroupCut,
+    /// More groups within groups than any reader takes.
+    #[error("groups nested too deep")]
+    GroupDeep,
+    /// Places in a request are counted in 32 bits.
+    #[error("a request of 4 GiB or more")]
+    RequestLarge,
 }
 
 /// A part of the request's bytes; never more than 4 GiB, since a walk refuses longer requests.
@@ -45,6 +89,10 @@ impl Span {
             start: start as u32,
             end: end as u32,
         }
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.start == self.end
     }
 
     pub(crate) const fn range(self) -> Range<usize> {
@@ -81,10 +129,10 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(crate) const fn malformed(&self, what: &'static str) -> Malformed {
+    pub(crate) const fn malformed(&self, fault: Fault) -> Malformed {
         Malformed {
-            offset: self.at,
-            what,
+            offset: self.at as u32,
+            fault,
         }
     }
 
@@ -104,10 +152,9 @@ impl<'a> Reader<'a> {
     #[cold]
     fn long_tag(&mut self) -> Result<u32, Malformed> {
         let before = *self;
-        let tag = u32::try_from(self.varint()?)
-            .map_err(|_| before.malformed("a field number over 536870911"))?;
+        let tag = u32::try_from(self.varint()?).map_err(|_| before.malformed(Fault::FieldLarge))?;
         if tag >> 3 == 0 {
-            return Err(before.malformed("field number 0"));
+            return Err(before.malformed(Fault::FieldZero));
         }
         Ok(tag)
     }
@@ -137,9 +184,9 @@ impl<'a> Reader<'a> {
             }
         }
         Err(self.malformed(if self.bytes.len() - self.at < 10 {
-            "a varint that is cut off"
+            Fault::VarintCut
         } else {
-            "a varint of more than 64 bits"
+            Fault::VarintLong
         }))
     }
 
@@ -149,7 +196,7 @@ impl<'a> Reader<'a> {
         let before = *self;
         let length = self.varint()?;
         if length > (self.bytes.len() - self.at) as u64 {
-            return Err(before.malformed("a length that goes past the end of its message"));
+            return Err(before.malformed(Fault::PastEnd));
         }
         let start = self.at;
         self.at += length as usize;
@@ -159,7 +206,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn fixed64(&mut self) -> Result<u64, Malformed> {
         let Some(bytes) = self.bytes[self.at..].first_chunk::<8>() else {
-            return Err(self.malformed("eight bytes that are cut off"));
+            return Err(self.malformed(Fault::FixedCut));
         };
         self.at += 8;
         Ok(u64::from_le_bytes(*bytes))
@@ -170,7 +217,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn skip(&mut self, tag: u32, known: u32) -> Result<(), Malformed> {
         if tag >> 3 < 32 && known >> (tag >> 3) & 1 == 1 {
-            return Err(self.malformed("a field of OTLP with another wire type"));
+            return Err(self.malformed(Fault::FieldType));
         }
         self.skip_value(tag, 0)
     }
@@ -184,14 +231,14 @@ impl<'a> Reader<'a> {
             FIXED64 => self.skip_bytes(8),
             FIXED32 => self.skip_bytes(4),
             GROUP_START => self.skip_group(tag, depth),
-            GROUP_END => Err(self.malformed("the end of a group that has no start")),
-            _ => Err(self.malformed("a wire type that protobuf does not have")),
+            GROUP_END => Err(self.malformed(Fault::GroupEnd)),
+            _ => Err(self.malformed(Fault::WireType)),
         }
     }
 
     fn skip_bytes(&mut self, n_bytes: usize) -> Result<(), Malformed> {
         if self.bytes.len() - self.at < n_bytes {
-            return Err(self.malformed("a fixed-size value that is cut off"));
+            return Err(self.malformed(Fault::FixedCut));
         }
         self.at += n_bytes;
         Ok(())
@@ -199,7 +246,7 @@ impl<'a> Reader<'a> {
 
     fn skip_group(&mut self, start: u32, depth: u32) -> Result<(), Malformed> {
         if depth >= GROUP_DEPTH_MAX {
-            return Err(self.malformed("groups nested too deep"));
+            return Err(self.malformed(Fault::GroupDeep));
         }
         while let Some(tag) = self.tag()? {
             if tag == (start & !7 | GROUP_END) {
@@ -207,7 +254,7 @@ impl<'a> Reader<'a> {
             }
             self.skip_value(tag, depth + 1)?;
         }
-        Err(self.malformed("a group that does not end"))
+        Err(self.malformed(Fault::GroupCut))
     }
 }
 
@@ -265,7 +312,7 @@ mod tests {
 
     #[test]
     fn broken_framing_says_where() {
-        let check = |bytes: &[u8], offset: usize, what: &str| {
+        let check = |bytes: &[u8], offset: u32, fault: Fault| {
             let mut reader = Reader::new(bytes);
             let error = loop {
                 match reader
@@ -277,22 +324,21 @@ mod tests {
                     Err(error) => break error,
                 }
             };
-            assert_eq!(error.offset, offset, "{error}");
-            assert!(error.what.contains(what), "{error}");
+            assert_eq!(error, Malformed { offset, fault });
         };
-        check(&[0x08], 1, "cut off");
-        check(&[0x08, 0x80], 1, "cut off");
+        check(&[0x08], 1, Fault::VarintCut);
+        check(&[0x08, 0x80], 1, Fault::VarintCut);
         check(
             &[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2],
             1,
-            "64 bits",
+            Fault::VarintLong,
         );
-        check(&[0x00, 0x00], 0, "number 0");
-        check(&[0x08, 1, 0x12, 3, 0, 0], 3, "past the end");
-        check(&[0x09, 1, 2, 3], 1, "cut off");
-        check(&[0x0f], 1, "wire type");
-        check(&[0x0c], 1, "no start");
-        check(&[0x0b, 0x08, 1], 3, "does not end");
-        check(&[0x0b; 200], 101, "too deep");
+        check(&[0x00, 0x00], 0, Fault::FieldZero);
+        check(&[0x08, 1, 0x12, 3, 0, 0], 3, Fault::PastEnd);
+        check(&[0x09, 1, 2, 3], 1, Fault::FixedCut);
+        check(&[0x0f], 1, Fault::WireType);
+        check(&[0x0c], 1, Fault::GroupEnd);
+        check(&[0x0b, 0x08, 1], 3, Fault::GroupCut);
+        check(&[0x0b; 200], 101, Fault::GroupDeep);
     }
 }

@@ -55,7 +55,7 @@ impl JsonWriter<'_> {
         for_each_entry(self.bytes, pieces, |entry| {
             if self.fits() {
                 self.put(std::mem::replace(&mut separator, b","));
-                let value = read_value(self.bytes, &entry.into())?;
+                let value = read_value(self.bytes, entry)?;
                 self.value(&value, depth + 1)?;
             }
             Ok(())
@@ -73,7 +73,7 @@ impl JsonWriter<'_> {
                 let entry = check_key_value(self.bytes, entry, VALUE_DEPTH_MAX)?;
                 self.text(entry.key);
                 self.put(b":");
-                let value = read_value(self.bytes, &entry.pieces(self.bytes)?)?;
+                let value = entry.value(self.bytes)?;
                 self.value(&value, depth + 1)?;
             }
             Ok(())

@@ -5,7 +5,9 @@ use petrel_batch::EventTime;
 use super::columns::{Cell, Columns};
 use super::json_text::put_json;
 use super::plan::{Rule, Source, WalkPlan};
-use super::value::{KeyValue, Pieces, Value, check_key_value, check_value, read_value};
+use super::value::{
+    KeyValue, Pieces, Value, check_key_value, check_value, read_pieces, read_value,
+};
 use crate::wire::{FIXED64, LENGTH, Malformed, Reader, Span, VARINT, tag};
 
 const TIME: u32 = tag(1, FIXED64);
@@ -22,12 +24,17 @@ const EVENT_NAME: u32 = tag(12, LENGTH);
 const RECORD_FIELDS: u32 = 0b1_1111_1110_1110;
 
 /// The fields of a record that fill columns.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct RecordFields {
+    /// The record itself.
+    record: Span,
     time: u64,
     observed_time: u64,
     severity_number: u32,
-    body: Pieces,
+    /// The only body, or the last of several; empty when there is none, which means the same as one
+    /// without content.
+    body: Span,
+    n_bodies: u32,
     trace_id: Span,
     span_id: Span,
 }
@@ -56,7 +63,10 @@ pub(super) fn read_record(
     mut attribute: impl FnMut(&KeyValue) -> Result<(), Malformed>,
 ) -> Result<RecordFields, Malformed> {
     let mut reader = Reader::of(bytes, record);
-    let mut fields = RecordFields::default();
+    let mut fields = RecordFields {
+        record,
+        ..RecordFields::default()
+    };
     while let Some(tag) = reader.tag()? {
         match tag {
             TIME => fields.time = reader.fixed64()?,
@@ -66,9 +76,9 @@ pub(super) fn read_record(
                 fields.severity_number = u32::try_from(reader.varint()? as i32).unwrap_or(0);
             }
             BODY => {
-                let body = reader.span()?;
-                check_value(bytes, body, 0)?;
-                fields.body.push(body);
+                fields.body = reader.span()?;
+                fields.n_bodies += 1;
+                check_value(bytes, fields.body, 0)?;
             }
             ATTRIBUTES => attribute(&check_key_value(bytes, reader.span()?, 0)?)?,
             TRACE_ID => fields.trace_id = reader.span()?,
@@ -110,7 +120,7 @@ pub(super) fn put_attribute(
     if wanted.columns.is_empty() {
         return Ok(());
     }
-    let cell = match read_value(bytes, &attribute.pieces(bytes)?)? {
+    let cell = match attribute.value(bytes)? {
         Value::Text(span) => Columns::view(bytes, span),
         Value::Bool(value) => Cell::Bool(value),
         Value::Int(value) => Cell::Int(value),
@@ -142,12 +152,18 @@ pub(super) fn put_fields(
             }
             Source::SeverityNumber => Some(Cell::Uint(u64::from(fields.severity_number))),
             Source::Body => body(bytes, fields, columns)?,
-            Source::TraceId => hex_id::<16>(bytes, fields.trace_id, columns),
-            Source::SpanId => hex_id::<8>(bytes, fields.span_id, columns),
-            Source::Trace => id::<16>(bytes, fields.trace_id).map(|id| {
-                let (_, low) = id.split_at(8);
-                Cell::Uint(low.iter().fold(0, |low, &byte| low << 8 | u64::from(byte)))
-            }),
+            Source::TraceId => {
+                let id = id(bytes, fields.trace_id).map(u128::from_be_bytes);
+                id.and_then(|id| hex_id(id, 32, columns))
+            }
+            Source::SpanId => {
+                let id = id(bytes, fields.span_id).map(u64::from_be_bytes);
+                id.and_then(|id| hex_id(id.into(), 16, columns))
+            }
+            // The low half: the high one is a time in some tracers.
+            Source::Trace => {
+                id(bytes, fields.trace_id).map(|id| Cell::Uint(u128::from_be_bytes(id) as u64))
+            }
         };
         if let Some(cell) = cell {
             columns.set(column, cell);
@@ -163,32 +179,46 @@ fn body(
     fields: &RecordFields,
     columns: &mut Columns,
 ) -> Result<Option<Cell>, Malformed> {
-    if fields.body.is_empty() {
-        return Ok(None);
-    }
-    Ok(match read_value(bytes, &fields.body)? {
+    let value = match fields.n_bodies {
+        0 | 1 => read_value(bytes, fields.body)?,
+        _ => scattered_body(bytes, fields.record)?,
+    };
+    Ok(match value {
         Value::Text(span) => Some(Columns::view(bytes, span)),
         Value::Empty | Value::Bytes => None,
         value => columns.view_beside(|out, length_max| put_json(bytes, &value, length_max, out)),
     })
 }
 
-/// An id of `N` bytes; OTLP says that one of another length or of zeros is none.
-fn id<const N: usize>(bytes: &[u8], span: Span) -> Option<&[u8; N]> {
-    let id = <&[u8; N]>::try_from(&bytes[span.range()]).ok()?;
-    id.iter().any(|&byte| byte != 0).then_some(id)
+#[cold]
+fn scattered_body(bytes: &[u8], record: Span) -> Result<Value, Malformed> {
+    let (mut reader, mut pieces) = (Reader::of(bytes, record), Pieces::default());
+    while let Some(tag) = reader.tag()? {
+        if tag == BODY {
+            pieces.push(reader.span()?);
+        } else {
+            reader.skip_value(tag, 0)?;
+        }
+    }
+    read_pieces(bytes, &pieces)
 }
 
-fn hex_id<const N: usize>(bytes: &[u8], span: Span, columns: &mut Columns) -> Option<Cell> {
-    let id = id::<N>(bytes, span)?;
+/// An id of `N` bytes; OTLP says that one of another length or of zeros is none.
+#[inline]
+fn id<const N: usize>(bytes: &[u8], span: Span) -> Option<[u8; N]> {
+    let id = <[u8; N]>::try_from(&bytes[span.range()]).ok()?;
+    (id != [0; N]).then_some(id)
+}
+
+/// An id as so many digits.
+fn hex_id(id: u128, n_digits: usize, columns: &mut Columns) -> Option<Cell> {
     columns.view_beside(|out, length_max| {
-        let fits = out.len() + 2 * N <= length_max;
+        let fits = out.len() + n_digits <= length_max;
         if fits {
-            let digit = |value: u8| b"0123456789abcdef"[value as usize];
-            out.extend(
-                id.iter()
-                    .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]),
-            );
+            let digits = (0..n_digits)
+                .rev()
+                .map(|index| (id >> (4 * index)) as usize & 15);
+            out.extend(digits.map(|digit| b"0123456789abcdef"[digit]));
         }
         fits
     })

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::json_text::put_json;
 use super::plan::{ResourceSource, WalkPlan};
-use super::value::{Pieces, Value, check_key_value, read_value};
+use super::value::{Pieces, Value, check_key_value};
 use crate::wire::{LENGTH, Malformed, Reader, Span, VARINT, tag};
 
 const ATTRIBUTES: u32 = tag(1, LENGTH);
@@ -159,8 +159,7 @@ impl<'a> Attributes<'a> {
                     let entry = check_key_value(self.bytes, reader.span()?, 0)?;
                     let key = &self.bytes[entry.key.range()];
                     if is_wanted(key, plan) && !self.found.iter().any(|(found, _)| *found == key) {
-                        let value = read_value(self.bytes, &entry.pieces(self.bytes)?)?;
-                        self.keep(key, value);
+                        self.keep(key, entry.value(self.bytes)?);
                     }
                 }
                 DROPPED => {

@@ -45,10 +45,6 @@ impl Pieces {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = Span> + '_ {
         self.first.into_iter().chain(self.more.iter().copied())
     }
@@ -91,26 +87,39 @@ pub(crate) enum Value {
     Bytes,
 }
 
-/// Where the text stands in a value as nearly all are: one text of less than 128 bytes.
+/// A value as nearly all are: one scalar and nothing else, a text of less than 128 bytes.
 #[inline]
-fn plain_text(bytes: &[u8], value: Span) -> Option<Span> {
+fn plain_value(bytes: &[u8], value: Span) -> Option<Value> {
     match bytes[value.range()] {
-        [0x0a, length @ 0..0x80, ref text @ ..] if text.len() == length as usize => Some(Span {
-            start: value.start + 2,
-            end: value.end,
-        }),
+        [0x0a, length @ 0..0x80, ref text @ ..] if text.len() == length as usize => {
+            Some(Value::Text(Span {
+                start: value.start + 2,
+                end: value.end,
+            }))
+        }
+        [0x18, low @ 0..0x80] => Some(Value::Int(i64::from(low))),
+        [0x18, low, high @ 0..0x80] => {
+            Some(Value::Int(i64::from(low & 0x7f) | i64::from(high) << 7))
+        }
+        [0x21, a, b, c, d, e, f, g, h] => {
+            Some(Value::Double(f64::from_le_bytes([a, b, c, d, e, f, g, h])))
+        }
+        [0x10, value @ 0..0x80] => Some(Value::Bool(value != 0)),
         _ => None,
     }
 }
 
-/// Reads a value whose framing was checked.
+/// Reads a value whose framing was checked and that stands in one piece.
 #[inline]
-pub(crate) fn read_value(bytes: &[u8], pieces: &Pieces) -> Result<Value, Malformed> {
-    if pieces.more.is_empty()
-        && let Some(text) = pieces.first.and_then(|value| plain_text(bytes, value))
-    {
-        return Ok(Value::Text(text));
+pub(crate) fn read_value(bytes: &[u8], value: Span) -> Result<Value, Malformed> {
+    match plain_value(bytes, value) {
+        Some(value) => Ok(value),
+        None => read_pieces(bytes, &value.into()),
     }
+}
+
+/// Reads a value whose framing was checked.
+pub(crate) fn read_pieces(bytes: &[u8], pieces: &Pieces) -> Result<Value, Malformed> {
     let mut value = Value::Empty;
     for piece in pieces.iter() {
         merge_value(bytes, piece, &mut value)?;
@@ -160,7 +169,7 @@ fn merge_value(bytes: &[u8], piece: Span, value: &mut Value) -> Result<(), Malfo
 /// Checks the framing of a value and of all in it, down to [`VALUE_DEPTH_MAX`].
 #[inline]
 pub(crate) fn check_value(bytes: &[u8], span: Span, depth: u32) -> Result<(), Malformed> {
-    if plain_text(bytes, span).is_some() {
+    if plain_value(bytes, span).is_some() {
         return Ok(());
     }
     check_any_value(bytes, span, depth)
@@ -208,20 +217,27 @@ fn check_entries(bytes: &[u8], span: Span, is_map: bool, depth: u32) -> Result<(
 pub(crate) struct KeyValue {
     /// Empty when there is none.
     pub(crate) key: Span,
-    /// The only value, or the last of several.
-    value: Option<Span>,
-    /// The whole entry, when its value stands in several pieces.
-    scattered: Option<Span>,
+    /// The only value, or the last of several; empty when there is none, which means the same as a
+    /// value without content.
+    value: Span,
+    /// The whole entry when its value stands in several pieces, else empty.
+    scattered: Span,
 }
 
 impl KeyValue {
-    /// All pieces of the value.
+    /// Its value.
     #[inline]
-    pub(crate) fn pieces(&self, bytes: &[u8]) -> Result<Pieces, Malformed> {
-        let Some(entry) = self.scattered else {
-            return Ok(self.value.map(Pieces::from).unwrap_or_default());
-        };
-        let (mut reader, mut pieces) = (Reader::of(bytes, entry), Pieces::default());
+    pub(crate) fn value(&self, bytes: &[u8]) -> Result<Value, Malformed> {
+        if self.scattered.is_empty() {
+            return read_value(bytes, self.value);
+        }
+        self.scattered_value(bytes)
+    }
+
+    #[cold]
+    fn scattered_value(&self, bytes: &[u8]) -> Result<Value, Malformed> {
+        let mut reader = Reader::of(bytes, self.scattered);
+        let mut pieces = Pieces::default();
         while let Some(tag) = reader.tag()? {
             if tag == VALUE {
                 pieces.push(reader.span()?);
@@ -229,7 +245,7 @@ impl KeyValue {
                 reader.skip_value(tag, 0)?;
             }
         }
-        Ok(pieces)
+        read_pieces(bytes, &pieces)
     }
 }
 
@@ -271,26 +287,28 @@ pub(crate) fn check_key_value(bytes: &[u8], span: Span, depth: u32) -> Result<Ke
     check_value(bytes, value, depth)?;
     Ok(KeyValue {
         key,
-        value: Some(value),
-        scattered: None,
+        value,
+        scattered: Span::default(),
     })
 }
 
 fn check_any_key_value(bytes: &[u8], span: Span, depth: u32) -> Result<KeyValue, Malformed> {
     let mut reader = Reader::of(bytes, span);
     let mut found = KeyValue {
-        key: Span::new(span.start as usize, span.start as usize),
-        value: None,
-        scattered: None,
+        key: Span::default(),
+        value: Span::default(),
+        scattered: Span::default(),
     };
+    let mut n_values = 0;
     while let Some(tag) = reader.tag()? {
         match tag {
             KEY => found.key = reader.span()?,
             VALUE => {
-                let value = reader.span()?;
-                check_value(bytes, value, depth)?;
-                if found.value.replace(value).is_some() {
-                    found.scattered = Some(span);
+                found.value = reader.span()?;
+                check_value(bytes, found.value, depth)?;
+                n_values += 1;
+                if n_values > 1 {
+                    found.scattered = span;
                 }
             }
             KEY_INDEX => {

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use petrel_otlp::receive::{
     Admission, ExportReply, ReceiveSettings, Received, Refusal, Transport, bind,
 };
-use petrel_otlp::{Code, Malformed};
+use petrel_otlp::{Code, Fault, Malformed};
 use prost::Message;
 use std::io::Write;
 use tonic::codec::CompressionEncoding;
@@ -134,7 +134,7 @@ async fn answers_reach_grpc_clients() {
         1..300 => Err(Refusal::later("busy", Duration::from_secs(7))),
         _ => Err(Malformed {
             offset: 12,
-            what: "nonsense",
+            fault: Fault::GroupEnd,
         }
         .into()),
     };
@@ -154,7 +154,10 @@ async fn answers_reach_grpc_clients() {
     assert!(details.contains("google.rpc.RetryInfo"), "{details}");
     let malformed = client.export(request(9)).await.expect_err("refused");
     assert_eq!(malformed.code(), Code::InvalidArgument);
-    assert_eq!(malformed.message(), "malformed OTLP at byte 12: nonsense");
+    assert_eq!(
+        malformed.message(),
+        "malformed OTLP at byte 12: the end of a group that has no start"
+    );
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ proptest! {
             (Ok(_), Ok(_)) => check_rows(request, false),
             (Err(error), Ok(_)) => prop_assert!(only_prost_refuses(&error.to_string()), "{}", error),
             (Ok(_), Err(error)) => prop_assert!(false, "{}", error),
-            (Err(_), Err(error)) => prop_assert!(error.offset <= request.len()),
+            (Err(_), Err(error)) => prop_assert!(error.offset as usize <= request.len()),
         }
     }
 
