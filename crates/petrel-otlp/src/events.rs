@@ -73,7 +73,6 @@ fn resource_logs(attributes: &[(String, String)]) -> ResourceLogs {
     ResourceLogs {
         resource: Some(Resource {
             attributes: attributes.collect(),
-            ..Resource::default()
         }),
         ..ResourceLogs::default()
     }
@@ -91,7 +90,6 @@ fn scope_logs(event: &EventRecord, settings: &EventSettings) -> ScopeLogs {
         scope: Some(InstrumentationScope {
             name: event.scope_name.clone(),
             version: event.scope_version.clone(),
-            ..InstrumentationScope::default()
         }),
         schema_url: settings.schema_url.clone(),
         ..ScopeLogs::default()
@@ -120,7 +118,6 @@ fn record(event: &EventRecord, settings: &EventSettings) -> LogRecord {
         trace_id,
         span_id,
         event_name: event.event_name.to_string(),
-        ..LogRecord::default()
     }
 }
 

@@ -76,7 +76,19 @@ impl ExportReply {
         if bytes.trim_ascii().is_empty() {
             return Some(Self::default());
         }
-        serde_json::from_slice(bytes).ok().map(Self::from_response)
+        let response: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+        let partial = &response.as_object()?.get("partialSuccess");
+        let field = |name| partial.and_then(|partial| partial.get(name));
+        let rejected = match field("rejectedLogRecords") {
+            Some(serde_json::Value::String(text)) => text.parse().ok()?,
+            Some(number) => number.as_u64().unwrap_or(0),
+            None => 0,
+        };
+        let message = field("errorMessage").and_then(serde_json::Value::as_str);
+        Some(Self {
+            rejected,
+            message: message.unwrap_or_default().to_owned(),
+        })
     }
 
     fn from_response(response: ExportLogsServiceResponse) -> Self {

@@ -20,7 +20,8 @@ pub(crate) const FIXED64: u32 = 1;
 pub(crate) const LENGTH: u32 = 2;
 const GROUP_START: u32 = 3;
 const GROUP_END: u32 = 4;
-const FIXED32: u32 = 5;
+/// Wire type of four bytes.
+pub(crate) const FIXED32: u32 = 5;
 
 /// Bytes that are no protobuf message of the kind they should be.
 ///

@@ -8,7 +8,7 @@ use super::plan::{Rule, Source, WalkPlan};
 use super::value::{
     KeyValue, Pieces, Value, check_key_value, check_value, read_pieces, read_value,
 };
-use crate::wire::{FIXED64, LENGTH, Malformed, Reader, Span, VARINT, tag};
+use crate::wire::{FIXED32, FIXED64, LENGTH, Malformed, Reader, Span, VARINT, tag};
 
 const TIME: u32 = tag(1, FIXED64);
 const SEVERITY_NUMBER: u32 = tag(2, VARINT);
@@ -16,7 +16,7 @@ const SEVERITY_TEXT: u32 = tag(3, LENGTH);
 const BODY: u32 = tag(5, LENGTH);
 const ATTRIBUTES: u32 = tag(6, LENGTH);
 const DROPPED: u32 = tag(7, VARINT);
-const FLAGS: u32 = tag(8, 5);
+const FLAGS: u32 = tag(8, FIXED32);
 const TRACE_ID: u32 = tag(9, LENGTH);
 const SPAN_ID: u32 = tag(10, LENGTH);
 const OBSERVED_TIME: u32 = tag(11, FIXED64);

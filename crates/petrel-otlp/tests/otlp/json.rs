@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use petrel_otlp::{Code, json_to_protobuf};
+use petrel_otlp::{Code, count_records, json_to_protobuf};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -86,11 +86,24 @@ fn json_that_is_wrong_is_refused_at_its_byte() {
     };
     check("", 0);
     check("{\n  \"resourceLogs\": [\n  x", 24);
-    check(r#"{"resourceLogs":{}}"#, 15);
+    check(r#"{"resourceLogs":{}}"#, 17);
     check(
         r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"xy"}]}]}]}"#,
         61,
     );
+}
+
+/// Three bytes may be a log record: read as objects, a request of them would take a hundred times as
+/// much memory as it has bytes.
+#[test]
+fn empty_things_stay_small() {
+    let json = format!(
+        r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{}{{}}]}}]}}]}}"#,
+        "{},".repeat(1 << 20)
+    );
+    let protobuf = json_to_protobuf(json.as_bytes()).expect("valid");
+    assert_eq!(count_records(&protobuf), Ok((1 << 20) + 1));
+    assert!(protobuf.len() < json.len());
 }
 
 /// The samples of the evaluation data, malformed ones included, are taken or refused as by another
