@@ -222,7 +222,11 @@ mod tests {
     #[test]
     fn jitter_about_the_end_of_a_slot_is_no_miss() {
         check(300, |hour, minute| minute == 4 + hour * 7 % 3, &[]);
-        check(300, |hour, minute| minute == if hour == 250 { 12 } else { 9 }, &[]);
+        check(
+            300,
+            |hour, minute| minute == if hour == 250 { 12 } else { 9 },
+            &[],
+        );
     }
 
     #[test]
@@ -232,7 +236,11 @@ mod tests {
 
     #[test]
     fn who_talks_all_the_time_has_none() {
-        check(400, |hour, minute| (hour * 31 + minute * 17) % 10 < 6 && hour != 300, &[]);
+        check(
+            400,
+            |hour, minute| (hour * 31 + minute * 17) % 10 < 6 && hour != 300,
+            &[],
+        );
     }
 
     #[test]

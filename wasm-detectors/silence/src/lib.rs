@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use petrel_detector::{
-    CalibrateBy, ColumnRequest, DataType, Findings, FixedHasher, Kind, Level, PerStream, Plan,
-    Readiness, Rows, Scale, StreamDetector, Template, TemplateId, Watermark, names, saved,
+    CalibrateBy, ColumnRequest, DataType, Findings, FixedHasher, Kind, PerStream, Plan, Readiness,
+    Rows, Scale, StreamDetector, Template, TemplateId, Watermark, names, saved,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,7 @@ mod appointments;
 mod cells;
 mod explain;
 mod gaps;
+mod readiness;
 mod season;
 mod settings;
 mod source;
@@ -50,13 +51,6 @@ const TEXTS_MAX: usize = 512;
 const TEXT_LETTERS: usize = 120;
 /// What so many texts count for in the instance's bound, which is meant for 1 KB each.
 const TEXTS_A_SERIES: usize = 8;
-/// Seconds of a mean gap up to which a source is dense: its daily rhythm hides no silence.
-const DENSE_GAP: f64 = 10.0;
-const HOUR_MINUTES: u64 = 60;
-/// Hours to watch: before anything is told, before a sparse source's day is known, before all is.
-const HOURS_MIN: u64 = 3;
-const HOURS_DAY: u64 = 24;
-const HOURS_READY: u64 = 72;
 
 /// Columns of the plan.
 const EVENT_TIME: usize = 0;
@@ -166,7 +160,7 @@ impl StreamDetector for Silence {
     }
 
     fn status(&self, state: &State) -> Vec<Readiness> {
-        vec![self.readiness(&state.source)]
+        vec![readiness::readiness(&state.source, self.settings.gaps_min)]
     }
 
     fn save(&self, state: &State) -> Vec<u8> {
@@ -200,32 +194,5 @@ impl StreamDetector for Silence {
 
     fn shed(&self, state: &mut State, _n_series_max: usize) {
         state.texts.clear();
-    }
-}
-
-impl Silence {
-    /// Gaps first, then hours: a few where the source is dense, a day where its rhythm decides.
-    fn readiness(&self, source: &Source) -> Readiness {
-        let hours = source.age_minutes() / HOUR_MINUTES;
-        let is_dense = source.season.mean() * DENSE_GAP >= 1.0;
-        let enough = source.n_gaps >= self.settings.gaps_min;
-        let wait = |level, hours_min| (level, format!("{hours} of {hours_min} hours"));
-        let (level, missing) = if source.first == 0 {
-            (Level::Learning, "no records yet".to_owned())
-        } else if !enough && !(source.has_appointments() && hours >= HOURS_DAY) {
-            let gaps = format!("{} of {} gaps", source.n_gaps, self.settings.gaps_min);
-            (Level::Learning, gaps)
-        } else if hours < HOURS_MIN {
-            wait(Level::Learning, HOURS_MIN)
-        } else if hours < HOURS_DAY && !is_dense {
-            wait(Level::Learning, HOURS_DAY)
-        } else if hours < HOURS_DAY {
-            wait(Level::Provisional, HOURS_DAY)
-        } else if hours < HOURS_READY && !(is_dense && source.season.is_always_awake()) {
-            wait(Level::Provisional, HOURS_READY)
-        } else {
-            (Level::Ready, String::new())
-        };
-        Readiness { level, missing }
     }
 }

@@ -21,7 +21,17 @@ const DOUBTED_WEIGHT: f32 = 0.5;
 const LEVEL_HALF_LIFE_MINUTES: f64 = 180.0;
 /// Records by which the level is held at one.
 const LEVEL_PRIOR: f64 = 20.0;
-const LEVEL_RANGE: (f64, f64) = (0.01, 20.0);
+/// A half hour was cut short when it had less than this share of its best, and by so many deviations.
+const CUT_SHARE: f64 = 0.6;
+const CUT_DEVIATIONS: f64 = 4.0;
+/// How fast the best of a half hour comes down to its mean, a visit.
+const BEST_RATE: f32 = 0.1;
+/// Half hours are no evidence that were cut short lately: above `CUT_BLIND`, after one cut for ten
+/// visits. A reported silence is no habit before it happens twice.
+const CUT_FADE: f32 = 0.93;
+const CUT_BLIND: f32 = 0.5;
+const CUT_DOUBTED: f32 = 0.3;
+const LEVEL_RANGE: (f64, f64) = (1e-4, 20.0);
 /// A source is awake all day when its quietest half hour has this share of its mean.
 const AWAKE_SHARE: f64 = 0.2;
 
@@ -30,7 +40,26 @@ const AWAKE_SHARE: f64 = 0.2;
 struct Slot {
     /// Share of its seconds that have records.
     share: f32,
+    /// The same of its best visits.
+    best: f32,
+    /// How often it was cut short lately, as the last half hour of office hours.
+    cut: f32,
     visits: u8,
+}
+
+impl Slot {
+    /// Notes whether a visit was cut short; `n` seconds of it were independent.
+    fn judge_cut(&mut self, share: f64, n: f64, doubted: bool) {
+        let best = f64::from(self.best);
+        let missing = (best - share) * n;
+        let is_cut =
+            share < CUT_SHARE * best && missing > CUT_DEVIATIONS * libm::sqrt(best * n).max(1.0);
+        self.cut *= CUT_FADE;
+        if is_cut {
+            self.cut = if doubted { self.cut + CUT_DOUBTED } else { 1.0 };
+        }
+        self.best = (self.best + BEST_RATE * (self.share - self.best)).max(share as f32);
+    }
 }
 
 /// The half hour that is not over yet.
@@ -58,6 +87,8 @@ pub(crate) struct Season {
     /// Seconds with records, and how many the profile had expected: decayed.
     seen: f64,
     expected: f64,
+    /// How many seconds with records come together: 1 where each comes by itself.
+    clump: f64,
 }
 
 impl Default for Season {
@@ -70,6 +101,7 @@ impl Default for Season {
             n_slots: 0,
             seen: 0.0,
             expected: 0.0,
+            clump: 1.0,
         }
     }
 }
@@ -104,7 +136,9 @@ impl Season {
             self.slots[kind * SLOTS + slot],
             self.slots[(1 - kind) * SLOTS + slot],
         );
-        if own.visits > 0 {
+        if own.cut > CUT_BLIND {
+            0.0
+        } else if own.visits > 0 {
             f64::from(own.share)
         } else if other.visits == 0 {
             self.mean
@@ -140,7 +174,8 @@ impl Season {
     /// By how much the last hours differ from the profile.
     pub(crate) fn level(&self) -> f64 {
         let (low, high) = LEVEL_RANGE;
-        ((self.seen + LEVEL_PRIOR) / (self.expected + LEVEL_PRIOR)).clamp(low, high)
+        let prior = LEVEL_PRIOR * self.clump;
+        ((self.seen + prior) / (self.expected + prior)).clamp(low, high)
     }
 
     /// Share of the seconds of a minute that are expected to have records (mu a second).
@@ -191,6 +226,7 @@ impl Season {
         let kind = kind_of(index / SLOTS as u64);
         let slot = &mut self.slots[kind * SLOTS + (index % SLOTS as u64) as usize];
         slot.visits = slot.visits.saturating_add(1);
+        slot.judge_cut(share, f64::from(minutes) * 60.0 / self.clump, doubted);
         let rate = (1.0 / f32::from(slot.visits)).max(RATE_MIN) * weight;
         slot.share += rate * (share as f32 - slot.share);
         self.n_slots = self.n_slots.saturating_add(1);
@@ -199,13 +235,16 @@ impl Season {
     }
 
     /// Learns from a gap that is over, the second that ended it included, how the last hours differ.
-    pub(crate) fn learn_level(&mut self, expected: f64, weight: f64) {
+    ///
+    /// `theta` is the mean excess of the source's gaps: where it is large, seconds come in clumps.
+    pub(crate) fn learn_level(&mut self, expected: f64, weight: f64, theta: f64) {
+        self.clump = theta.max(1.0);
         self.seen += weight;
         self.expected += weight * expected;
     }
 
     pub(crate) fn is_whole(&self) -> bool {
-        let sums = [self.mean, self.seen, self.expected];
+        let sums = [self.mean, self.seen, self.expected, self.clump];
         self.slots.len() == 2 * SLOTS
             && self.slots.iter().all(|slot| slot.share.is_finite())
             && sums.iter().all(|sum| sum.is_finite() && *sum >= 0.0)
@@ -259,7 +298,7 @@ mod tests {
     fn the_level_follows_the_last_hours() {
         let mut season = office(2);
         for _ in 0..400 {
-            season.learn_level(2.0, 1.0);
+            season.learn_level(2.0, 1.0, 1.0);
         }
         assert!((0.45..0.6).contains(&season.level()), "{}", season.level());
     }

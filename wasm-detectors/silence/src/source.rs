@@ -8,6 +8,7 @@ use crate::appointments::{Calendar, Missed};
 use crate::cells::{Cell, Cells, SECOND_NANOS};
 use crate::explain;
 use crate::gaps::Gaps;
+use crate::readiness::is_judged;
 use crate::season::Season;
 use crate::settings::Settings;
 use crate::tail::Tail;
@@ -263,7 +264,8 @@ impl Source {
             let seconds = cell.second - self.last.time / SECOND_NANOS;
             let weight = self.lesson(&open, seconds as f64, settings);
             self.tail.learn(seconds as f64, open.tau, weight);
-            self.season.learn_level(open.expected, weight);
+            self.season
+                .learn_level(open.expected, weight, self.tail.theta());
             self.gaps.learn(seconds as f64, cell.second);
             self.n_gaps += 1;
         }
@@ -295,7 +297,8 @@ impl Source {
 
     /// How much a gap teaches: little where it is odd.
     fn lesson(&self, open: &Open, seconds: f64, settings: &Settings) -> f64 {
-        if self.n_gaps < settings.gaps_min || seconds <= settings.floor || open.tau <= TAU_MIN {
+        let is_usual = seconds <= settings.floor || open.tau <= TAU_MIN;
+        if is_usual || !is_judged(self, settings.gaps_min) {
             return 1.0;
         }
         match surprise(self.expected(open.tau, seconds, settings)) {
@@ -336,8 +339,8 @@ impl Source {
         if self.first == 0 || seconds <= settings.floor || gap > GONE_MINUTES * MINUTE_NANOS {
             return 0.0;
         }
-        let is_judged = self.n_gaps >= settings.gaps_min && self.open.tau > TAU_MIN;
-        let expected = is_judged.then(|| self.expected(self.open.tau, seconds, settings));
+        let is_long = self.open.tau > TAU_MIN && is_judged(self, settings.gaps_min);
+        let expected = is_long.then(|| self.expected(self.open.tau, seconds, settings));
         let by_rhythm = expected.map_or(0.0, surprise);
         let by_appointment = self.open.missed.map_or(0.0, |missed| missed.surprise);
         let odd = by_rhythm.max(by_appointment).min(SURPRISE_MAX);

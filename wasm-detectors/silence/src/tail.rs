@@ -10,7 +10,7 @@ const THETA_MIN: f64 = 0.25;
 /// Mean excess of an exponential source, which a source is until it shows otherwise, and how many
 /// gaps that counts.
 const PRIOR_THETA: f64 = 1.0;
-const PRIOR_GAPS: f64 = 20.0;
+const PRIOR_GAPS: f64 = 5.0;
 /// One gap counts at most so many mean excesses.
 const EXCESS_CLIP: f64 = 8.0;
 /// Days that the prior of the rate, one gap a day, stands for.
