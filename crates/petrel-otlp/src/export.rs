@@ -48,7 +48,7 @@ pub struct ExporterSettings {
     pub protocol: Protocol,
     /// gRPC: `host:port`, with or without `http://`. HTTP: the whole URL, see [`logs_url`].
     pub endpoint: String,
-    /// How long to wait for an answer. Default 5 s over gRPC, 30 s over HTTP.
+    /// How long to wait for the answer to one request. Default 5 s over gRPC, 30 s over HTTP.
     pub timeout: Duration,
     /// Default none, as between neighbours; the Collector's is gzip.
     pub compression: Compression,
@@ -183,8 +183,8 @@ impl Exporter {
         })
     }
 
-    /// Sends a request once, in parts if it is too large; waits for the answer at most as long as
-    /// configured, and as long as `timeout` where the sender gave one.
+    /// Sends a request once, in parts if it is too large; waits for the answer to each part at most as
+    /// long as configured, and in all as long as `timeout` where the sender gave one.
     ///
     /// Parts go one after the other; one that is refused as too large is halved once. What the next
     /// hop refuses for good of several parts is counted as rejected, while the others still go.
@@ -197,8 +197,7 @@ impl Exporter {
         request: Bytes,
         timeout: Option<Duration>,
     ) -> Result<ExportReply, ExportError> {
-        let timeout = timeout.map_or(self.timeout, |timeout| timeout.min(self.timeout));
-        let deadline = Instant::now() + timeout;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let parts = split(&request, self.part_bytes_max)
             .map_err(|malformed| ExportError::Permanent(malformed.into()))?;
         self.export_parts(parts, deadline).await
@@ -207,7 +206,7 @@ impl Exporter {
     async fn export_parts(
         &self,
         parts: Vec<Bytes>,
-        deadline: Instant,
+        deadline: Option<Instant>,
     ) -> Result<ExportReply, ExportError> {
         let is_whole = parts.len() == 1;
         let mut reply = ExportReply::default();
@@ -234,7 +233,7 @@ impl Exporter {
         part: &Bytes,
         refusal: Refusal,
         is_whole: bool,
-        deadline: Instant,
+        deadline: Option<Instant>,
     ) -> Result<ExportReply, ExportError> {
         let Ok(Some(halves)) = halve(part) else {
             return if is_whole {
@@ -261,8 +260,15 @@ impl Exporter {
         Ok(reply)
     }
 
-    async fn send(&self, request: Bytes, deadline: Instant) -> Result<ExportReply, ExportError> {
-        let timeout = deadline.saturating_duration_since(Instant::now());
+    async fn send(
+        &self,
+        request: Bytes,
+        deadline: Option<Instant>,
+    ) -> Result<ExportReply, ExportError> {
+        let timeout = deadline.map_or(self.timeout, |deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            left.min(self.timeout)
+        });
         let sending = async {
             match &self.client {
                 Client::Grpc(client) => client.send(request, timeout).await,
@@ -271,7 +277,7 @@ impl Exporter {
         };
         tokio::time::timeout(timeout, sending)
             .await
-            .unwrap_or_else(|_| Err(ExportError::no_answer(self.timeout.min(timeout))))
+            .unwrap_or_else(|_| Err(ExportError::no_answer(timeout)))
     }
 }
 

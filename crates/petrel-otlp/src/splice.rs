@@ -110,8 +110,9 @@ impl Additions {
                 }
             }
             self.base[place as usize] = (start, self.encoded.len() as u32);
-            self.extra.drain(first..last);
+            self.extra[first..last].fill((place, 0, 0));
         }
+        self.extra.retain(|(_, start, end)| start < end);
     }
 
     fn base(&self, place: usize) -> &[u8] {
@@ -128,10 +129,13 @@ fn sets_of<'a>(
     edits.iter().flat_map(move |(places, edits)| {
         let row = places.binary_search(&place).ok();
         let base = row.and_then(|row| edits.base.get(row)).copied();
-        let extra = edits
-            .extra
+        let first = row.map_or(0, |row| {
+            let before = |extra: &(u32, u32)| (extra.0 as usize) < row;
+            edits.extra.partition_point(before)
+        });
+        let extra = edits.extra[first..]
             .iter()
-            .filter(move |(other, _)| Some(*other as usize) == row)
+            .take_while(move |(other, _)| Some(*other as usize) == row)
             .map(|&(_, set)| set);
         base.into_iter()
             .chain(extra)

@@ -89,7 +89,7 @@ fn json_that_is_wrong_is_refused_at_its_byte() {
     check(r#"{"resourceLogs":{}}"#, 17);
     check(
         r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"xy"}]}]}]}"#,
-        61,
+        60,
     );
 }
 

@@ -1,5 +1,6 @@
 //! Servers against real clients: tonic's own, and plain HTTP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +13,10 @@ use hyper_util::rt::TokioExecutor;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use petrel_otlp::export::{Exporter, ExporterSettings, Protocol, logs_url};
 use petrel_otlp::receive::{
-    Admission, ExportReply, ReceiveSettings, Received, Refusal, Transport, bind,
+    Admission, ExportReply, LogsHandler, ReceiveSettings, Received, Refusal, Transport, bind,
+    serve_grpc, serve_http,
 };
 use petrel_otlp::{Code, Fault, Malformed};
 use prost::Message;
@@ -360,4 +363,74 @@ async fn one_connection_carries_many_requests() {
         call.expect("no panic").expect("taken");
     }
     assert_eq!(loopback.recorder.bytes().len(), 400);
+}
+
+/// Draining, a server answers what is in flight and takes nothing new.
+#[tokio::test]
+async fn what_is_in_flight_is_answered_before_the_end() {
+    struct Gate {
+        begun: tokio::sync::Semaphore,
+        open: tokio::sync::Semaphore,
+    }
+    impl LogsHandler for Gate {
+        async fn export(&self, _: Received) -> Result<ExportReply, Refusal> {
+            self.begun.add_permits(1);
+            let _open = self.open.acquire().await.expect("never closed");
+            Ok(ExportReply::default())
+        }
+    }
+    let gate = Arc::new(Gate {
+        begun: tokio::sync::Semaphore::new(0),
+        open: tokio::sync::Semaphore::new(0),
+    });
+    let (grpc, http) = (
+        bind("127.0.0.1:0").await.expect("a free port"),
+        bind("127.0.0.1:0").await.expect("a free port"),
+    );
+    let grpc_address = grpc.local_addr().expect("bound");
+    let http_address = http.local_addr().expect("bound");
+    let drain = tokio::sync::watch::Sender::new(());
+    let servers = [
+        tokio::spawn({
+            let (gate, mut drained) = (Arc::clone(&gate), drain.subscribe());
+            async move {
+                let drained = async move { drop(drained.changed().await) };
+                let (admission, settings) = (Admission::default(), ReceiveSettings::default());
+                let served = serve_grpc(grpc, gate, admission, settings, drained).await;
+                served.expect("it ends when told");
+            }
+        }),
+        tokio::spawn({
+            let (gate, mut drained) = (Arc::clone(&gate), drain.subscribe());
+            async move {
+                let drained = async move { drop(drained.changed().await) };
+                let (admission, settings) = (Admission::default(), ReceiveSettings::default());
+                serve_http(http, gate, admission, settings, drained).await;
+            }
+        }),
+    ];
+    let exporters = [
+        ExporterSettings::new(Protocol::Grpc, grpc_address.to_string()),
+        ExporterSettings::new(Protocol::Http, logs_url(&format!("http://{http_address}"))),
+    ]
+    .map(|settings| Exporter::new(&settings).expect("a valid endpoint"));
+    let calls = exporters.clone().map(|exporter| {
+        let request = Bytes::from(request(1).encode_to_vec());
+        tokio::spawn(async move { exporter.export(request, None).await })
+    });
+    let begun = gate.begun.acquire_many(2).await.expect("never closed");
+    drain.send(()).expect("both servers wait for it");
+    for address in [grpc_address, http_address] {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+    gate.open.add_permits(2);
+    for call in calls {
+        assert_eq!(call.await.expect("no panic"), Ok(ExportReply::default()));
+    }
+    drop((begun, exporters));
+    for server in servers {
+        server.await.expect("no panic");
+    }
 }
