@@ -163,7 +163,8 @@ pub fn negative_binomial_range(mean: f64, dispersion: f64, share: f64) -> (f64, 
     let below = |q: f64| {
         let ln_q = ln(q);
         let reaches = |count: f64| negative_binomial_lower(count, mean, dispersion) >= ln_q;
-        let (mut low, mut high) = (-1.0, (mean * 2.0).max(1.0));
+        // Both whole, so that halving ends.
+        let (mut low, mut high) = (-1.0, libm::ceil(mean * 2.0).max(1.0));
         while !reaches(high) && high < 1e15 {
             (low, high) = (high, high * 2.0);
         }
@@ -175,7 +176,7 @@ pub fn negative_binomial_range(mean: f64, dispersion: f64, share: f64) -> (f64, 
                 low = middle;
             }
         }
-        libm::ceil(high)
+        high
     };
     (below((1.0 - share) / 2.0), below((1.0 + share) / 2.0))
 }
@@ -350,7 +351,13 @@ mod tests {
 
     #[test]
     fn a_range_holds_its_share() {
-        for (mean, dispersion) in [(0.01, 1.0), (3.0, 0.1), (200.0, 0.01), (5e4, 1e-4)] {
+        for (mean, dispersion) in [
+            (0.01, 1.0),
+            (1.7, 0.3),
+            (3.0, 0.1),
+            (200.3, 0.01),
+            (5e4, 1e-4),
+        ] {
             let (low, high) = negative_binomial_range(mean, dispersion, 0.99);
             assert!(low <= mean && mean <= high + 1.0);
             assert!(negative_binomial_lower(high, mean, dispersion) >= ln(0.995));
