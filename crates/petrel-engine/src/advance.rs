@@ -8,8 +8,9 @@ use petrel_detector::{Fault, Finding, Outcome, Watermark};
 
 use crate::anomaly::{Found, NamedTemplate};
 use crate::event::Emitter;
-use crate::instance::{Instance, Missing};
+use crate::instance::Instance;
 use crate::pass::Pass;
+use crate::slot::Missing;
 use crate::worker::Worker;
 use crate::{Gap, Step};
 

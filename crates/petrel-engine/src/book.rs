@@ -191,6 +191,7 @@ impl Book {
                 found.finding.end.0,
             );
             add_folded(&mut anomaly, part.fingerprint, part.series_name(), rules);
+            self.close(&part, found.finding.end.0, rules);
         }
         anomaly.changed = false;
         out.emit(Transition::Detected, &anomaly, anomaly.start);

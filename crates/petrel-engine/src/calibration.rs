@@ -173,9 +173,11 @@ impl Tail {
     /// end (the same window, judged again), so that only the last counts.
     pub(crate) fn calibrate(&mut self, new: Exceedance, channel: &Channel, spans: &Spans) -> f64 {
         self.pass_to(new.end, new.since, spans);
-        self.take_back(|counted| {
+        let earlier = self.take_back(|counted| {
             counted.series == new.series && (counted.start == new.start || counted.end == new.end)
         });
+        // An episode that grows while its anomaly is open still counts as the one that it is.
+        let weight = new.weight.max(earlier);
         let theta = self.theta(channel);
         let excess = (new.score - channel.from).max(0.0);
         let rate = (channel.prior_rate * spans.prior + self.count) / (spans.prior + self.life);
@@ -184,15 +186,15 @@ impl Tail {
             series: new.series,
             start: new.start,
             end: new.end,
-            count: new.weight,
-            excess: excess.min(EXCESS_CLIP * theta) * new.weight,
+            count: weight,
+            excess: excess.min(EXCESS_CLIP * theta) * weight,
         });
         calibrated
     }
 
     /// Withdraws what was counted for the window that ends at `end`.
     pub(crate) fn withdraw(&mut self, series: u64, end: u64) {
-        self.take_back(|counted| counted.series == series && counted.end == end);
+        let _ = self.take_back(|counted| counted.series == series && counted.end == end);
     }
 
     fn theta(&self, channel: &Channel) -> f64 {
@@ -229,16 +231,20 @@ impl Tail {
         self.recent.push(counted);
     }
 
-    fn take_back(&mut self, is_it: impl Fn(&Counted) -> bool) {
+    /// Takes exceedances out; returns the most that one of them counted.
+    fn take_back(&mut self, is_it: impl Fn(&Counted) -> bool) -> f64 {
+        let mut largest = 0.0_f64;
         let (count, excess) = (&mut self.count, &mut self.excess);
         self.recent.retain(|counted| {
             let out = is_it(counted);
             if out {
                 *count = (*count - counted.count).max(0.0);
                 *excess = (*excess - counted.excess).max(0.0);
+                largest = largest.max(counted.count);
             }
             !out
         });
+        largest
     }
 
     /// Takes over what is known of a series that turned out to be this one.

@@ -7,8 +7,9 @@ use petrel_batch::{ColumnRequest, StreamId};
 use petrel_detector::{Fault, Kind};
 
 use crate::advance::next_close;
-use crate::instance::{Health, HealthChange, Instance, Missing, Saved};
+use crate::instance::{Health, HealthChange, Instance};
 use crate::pass::Pass;
+use crate::slot::{Missing, Saved};
 use crate::worker::Worker;
 use crate::{DetectorSpec, EngineError};
 

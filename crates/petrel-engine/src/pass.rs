@@ -37,6 +37,8 @@ pub(crate) struct Pass<'b> {
     /// The frontier where the pass stands.
     pub(crate) frontier: u64,
     pub(crate) judgement: Judgement,
+    /// Whether somebody asked for the numbers in bodies.
+    pub(crate) wants_numbers: bool,
     is_spent: &'b mut dyn FnMut() -> bool,
     spent: bool,
 }
@@ -59,6 +61,7 @@ impl<'b> Pass<'b> {
             edits: EditBuilder::new(settings.enrichment, &settings.attribute_prefix, n_rows),
             frontier: 0,
             judgement: Judgement::default(),
+            wants_numbers: false,
             is_spent,
             spent: false,
         }

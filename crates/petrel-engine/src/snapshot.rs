@@ -5,7 +5,8 @@ use std::sync::Arc;
 use petrel_batch::{StreamId, StreamKey};
 
 use crate::book::Book;
-use crate::instance::{HealthChange, Missing};
+use crate::instance::HealthChange;
+use crate::slot::Missing;
 use crate::state::{self, PART_ANOMALIES, PART_DETECTOR_PREFIX, PART_STREAM, PART_TEMPLATES};
 use crate::state::{Part, SetAside, StateError, StreamState};
 use crate::streams::SavedStream;

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use arrow_array::StringViewArray;
-use arrow_array::cast::AsArray;
 use petrel_batch::{ColumnRequest, DataType, EventTime, LogBatch, Resource, ResourceRun};
 use petrel_batch::{StreamId, names};
 
@@ -12,9 +10,10 @@ use crate::book::Rules;
 use crate::columns::Computed;
 use crate::enrichment::TemplateSets;
 use crate::instance::Instance;
+use crate::mining::{Bodies, fixed_templates};
 use crate::pass::{Judgement, Pass};
 use crate::streams::{Met, StreamTable};
-use crate::templates::{Change, Origin, StreamMiner, TemplateId, TemplateRef};
+use crate::templates::Change;
 use crate::watermark::{Arrival, ClockSettings};
 use crate::{Frontier, Settings};
 
@@ -30,24 +29,12 @@ pub struct Worker {
     pub(crate) frontier: u64,
     /// State was restored after an interruption: what is missing ends where input begins again.
     pub(crate) is_interrupted: bool,
+    /// Templates that are never announced as created.
+    pub(crate) fixed: [u64; 3],
     passes: u64,
     computed: Computed,
-    template_sets: TemplateSets,
-    changes: Vec<Change>,
-}
-
-/// What the miner reads of a batch.
-struct Bodies<'b> {
-    body: Option<&'b StringViewArray>,
-    /// Attributes that bring a template along, best first; those without any value left out.
-    brought: Vec<&'b StringViewArray>,
-}
-
-/// The template of a row.
-#[derive(Clone, Copy)]
-struct Assigned {
-    template: TemplateRef,
-    adopted: bool,
+    pub(crate) template_sets: TemplateSets,
+    pub(crate) changes: Vec<Change>,
 }
 
 impl Worker {
@@ -63,6 +50,7 @@ impl Worker {
             saved_bytes: 0,
             frontier: 0,
             is_interrupted: false,
+            fixed: fixed_templates(),
             passes: 0,
             computed: Computed::default(),
             template_sets: TemplateSets::new(),
@@ -120,6 +108,7 @@ impl Worker {
         let mut pass = Pass::new(self.passes, batch, computed, &settings, is_spent);
         pass.judgement.sequence = sequence;
         pass.judgement.gaps = frontier.steps.iter().filter_map(|step| step.gap).collect();
+        pass.wants_numbers = self.instances.iter().any(Instance::wants_numbers);
         pass.frontier = frontier.before.0.max(self.frontier);
         self.end_interruption(frontier.after().0);
         self.revive_due(&mut pass);
@@ -156,7 +145,6 @@ impl Worker {
         let id = self.enter(pass, &run.resource);
         let times = batch.event_times();
         let places = batch.places();
-        let wants_numbers = self.instances.iter().any(Instance::wants_numbers);
         for row in run.rows.clone() {
             while let Some((step, rest)) = steps.split_first()
                 && step.place <= places[row]
@@ -173,47 +161,7 @@ impl Worker {
             if stream.clock.watermark >= stream.next_close {
                 self.cross(pass, &[id], row);
             }
-            let stream = self
-                .streams
-                .get_mut(id)
-                .expect("no stream leaves during its run");
-            let assigned = bodies.assign(&mut stream.miner, row, time, &mut self.changes);
-            if !self.changes.is_empty() {
-                self.apply_changes(pass, id, row);
-            }
-            let stream = self
-                .streams
-                .get_mut(id)
-                .expect("no stream leaves during its run");
-            pass.computed
-                .push(id.0, assigned.map(|assigned| assigned.template.id.0));
-            let key = assigned.map(|assigned| (assigned.template.id.0, assigned.adopted));
-            let mut fixed = None;
-            pass.edits
-                .push_row(pass.number, &mut self.template_sets, key, || {
-                    let template = stream.miner.template(assigned?.template)?;
-                    Some(Arc::clone(&template.text))
-                });
-            if let Some(assigned) = assigned
-                && stream.told_fixed.len() < FIXED_TEMPLATES
-                && let Some(template) = stream.miner.template(assigned.template)
-                && template.origin == Origin::Fixed
-                && !stream.told_fixed.contains(&template.id.0)
-            {
-                fixed = Some(template.id);
-            }
-            if wants_numbers {
-                let body = bodies.body(row).unwrap_or_default();
-                let has_any = assigned.is_some_and(|assigned| !assigned.adopted)
-                    && stream
-                        .miner
-                        .numbers_of_last(body, &mut pass.computed.numbers);
-                pass.computed.push_numbers(has_any);
-            }
-            stream.last_row = (pass.number, row);
-            if let Some(template) = fixed {
-                self.tell_fixed(id, template);
-            }
+            self.template_row(pass, id, row, time, bodies);
             if arrival != Arrival::InTime {
                 self.note_arrival(pass, arrival, row);
             }
@@ -277,76 +225,6 @@ impl Worker {
         pass.judgement.tally.streams_evicted += 1;
     }
 
-    /// Tells detectors what happened to templates before the row at `row`.
-    fn apply_changes(&mut self, pass: &mut Pass<'_>, id: StreamId, row: usize) {
-        let mut changes = std::mem::take(&mut self.changes);
-        if changes
-            .iter()
-            .any(|change| matches!(change, Change::Merged { .. }))
-        {
-            // Rows before a merge carry the ids from before it.
-            for index in 0..self.instances.len() {
-                if self.instances[index].wants_templates() {
-                    self.flush(pass, index, row);
-                }
-            }
-        }
-        for change in changes.drain(..) {
-            let tally = &mut pass.judgement.tally;
-            match change {
-                Change::Created(template) => {
-                    tally.templates_created += 1;
-                    self.tell(id, template);
-                }
-                Change::Merged { source, target } => {
-                    tally.templates_merged += 1;
-                    self.tell(id, target);
-                    self.merge(id, source, target);
-                }
-                Change::Evicted(_) => tally.templates_evicted += 1,
-            }
-        }
-        self.changes = changes;
-    }
-
-    fn tell(&mut self, id: StreamId, template: TemplateId) {
-        let Some(stream) = self.streams.get(id) else {
-            return;
-        };
-        let Some(template) = stream.miner.find(template) else {
-            return;
-        };
-        for instance in &mut self.instances {
-            if instance.wants_templates() {
-                instance.tell(id, template);
-            }
-        }
-    }
-
-    /// A template that is never created is told when a stream first shows it.
-    fn tell_fixed(&mut self, id: StreamId, template: TemplateId) {
-        if let Some(stream) = self.streams.get_mut(id) {
-            stream.told_fixed.push(template.0);
-        }
-        self.tell(id, template);
-    }
-
-    fn merge(&mut self, id: StreamId, source: TemplateId, target: TemplateId) {
-        let Some(stream) = self.streams.get_mut(id) else {
-            return;
-        };
-        stream.book.merge_template(source.0, target.0, &self.rules);
-        if stream.merges.len() >= self.settings.limits.merges_remembered {
-            stream.merges.remove(0);
-        }
-        stream.merges.push((source.0, target.0));
-        for instance in &mut self.instances {
-            if instance.wants_templates() {
-                instance.merge(id, source.0, target.0);
-            }
-        }
-    }
-
     /// Counts a row that is not in time, and keeps detectors from seeing what nobody can use.
     fn note_arrival(&mut self, pass: &mut Pass<'_>, arrival: Arrival, row: usize) {
         let tally = &mut pass.judgement.tally;
@@ -382,9 +260,6 @@ impl Worker {
     }
 }
 
-/// `<continued>`, `<empty>` and `<other>`.
-const FIXED_TEMPLATES: usize = 3;
-
 /// What there is to say of a stream at a glance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamStatus {
@@ -400,63 +275,4 @@ pub struct StreamStatus {
     pub n_open: usize,
     /// Live templates.
     pub n_templates: usize,
-}
-
-impl<'b> Bodies<'b> {
-    fn of(batch: &'b LogBatch, templates: bool) -> Self {
-        let text = |name: &str| batch.column(name, DataType::Utf8)?.as_string_view_opt();
-        if !templates {
-            return Self {
-                body: None,
-                brought: Vec::new(),
-            };
-        }
-        let brought = names::TEMPLATE_ATTRIBUTES
-            .iter()
-            .filter_map(|name| text(&format!("{}{name}", names::ATTRIBUTE_PREFIX)));
-        Self {
-            body: text(names::BODY),
-            brought: brought.filter(|texts| has_any(texts)).collect(),
-        }
-    }
-
-    #[inline]
-    fn body(&self, row: usize) -> Option<&'b str> {
-        text_at(self.body?, row)
-    }
-
-    /// The template of a row: the one it brought, else the one that is mined; none without a body.
-    #[inline]
-    fn assign(
-        &self,
-        miner: &mut StreamMiner,
-        row: usize,
-        time: u64,
-        changes: &mut Vec<Change>,
-    ) -> Option<Assigned> {
-        let time = EventTime(time);
-        let brought = self.brought.iter().find_map(|texts| text_at(texts, row));
-        if let Some(text) = brought.filter(|text| !text.is_empty()) {
-            return Some(Assigned {
-                template: miner.adopt(text, time, changes),
-                adopted: true,
-            });
-        }
-        let body = self.body(row)?;
-        Some(Assigned {
-            template: miner.assign(body, time, changes),
-            adopted: false,
-        })
-    }
-}
-
-fn has_any(texts: &StringViewArray) -> bool {
-    use arrow_array::Array;
-    texts.null_count() < texts.len()
-}
-
-#[inline]
-fn text_at(texts: &StringViewArray, row: usize) -> Option<&str> {
-    use arrow_array::Array;
-    texts.is_valid(row).then(|| texts.value(row))
 }
