@@ -120,11 +120,12 @@ impl Bounds {
     }
 }
 
+/// The host's own mistake: the guest is not called and lives on.
 fn misused(call: &'static str, what: String) -> Fault {
     Fault {
         call,
         kind: FaultKind::Settings,
-        message: format!("{what}: more than the contract lets the host send"),
+        message: format!("not what the contract lets the host send: {what}"),
     }
 }
 

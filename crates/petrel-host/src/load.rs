@@ -1,6 +1,7 @@
 //! From the bytes of a file to a module that can be trusted to keep to its sandbox: what it imports,
 //! which contract it was built for, what it says of itself.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -147,10 +148,7 @@ fn wrap(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     for payload in Parser::new(0).parse_all(bytes) {
         if let Payload::ImportSection(section) = payload.map_err(not_wasm)? {
             for import in section.into_imports() {
-                let import = import.map_err(not_wasm)?;
-                if imports.last() != Some(&import.module) {
-                    imports.push(import.module);
-                }
+                imports.push(import.map_err(not_wasm)?.module);
             }
         }
     }
@@ -164,19 +162,21 @@ fn wrap(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
 
 /// Only `petrel:detector/host` of this version may be wanted.
 fn check_imports<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), LoadError> {
-    let mut foreign = Vec::new();
+    let mut first = None;
+    // A core module names its import once for each function.
+    let mut foreign = HashSet::new();
     for name in names {
-        match version_of(name, HOST_INTERFACE) {
-            Some(version) => check_version(HOST_INTERFACE, version)?,
-            None => foreign.push(name),
+        if let Some(version) = version_of(name, HOST_INTERFACE) {
+            check_version(HOST_INTERFACE, version)?;
+        } else {
+            first.get_or_insert(name);
+            foreign.insert(name);
         }
     }
-    foreign.dedup();
-    let mut foreign = foreign.into_iter();
-    foreign.next().map_or(Ok(()), |first| {
+    first.map_or(Ok(()), |first| {
         Err(LoadError::ForeignImport {
             first: first.to_owned(),
-            n_others: foreign.count(),
+            n_others: foreign.len() - 1,
         })
     })
 }

@@ -87,6 +87,8 @@ fn config(meter: Meter) -> Config {
         .memory_init_cow(true)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         // One NaN on all machines; costs nothing that could be measured.
-        .cranelift_nan_canonicalization(true);
+        .cranelift_nan_canonicalization(true)
+        // What relaxed instructions leave to the machine is settled the same way on all.
+        .relaxed_simd_deterministic(true);
     config
 }

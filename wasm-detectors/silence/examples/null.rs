@@ -123,7 +123,7 @@ fn draw(kind: usize, random: &mut ChaCha8Rng) -> (Vec<u64>, u64) {
         }
         _ => {
             let minute = random.random_range(0..60) * 60;
-            for hour in 0..death / 3_600 {
+            for hour in 0..=death / 3_600 {
                 let at = hour * 3_600 + minute + random.random_range(0..60);
                 for _ in 0..random.random_range(10..60) {
                     times.push(at * 1_000 + random.random_range(0..60_000));

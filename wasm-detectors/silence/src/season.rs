@@ -21,6 +21,11 @@ const DOUBTED_WEIGHT: f32 = 0.5;
 const LEVEL_HALF_LIFE_MINUTES: f64 = 180.0;
 /// Records by which the level is held at one.
 const LEVEL_PRIOR: f64 = 20.0;
+/// Half hours that lie within an hour of one with less than this share, by so many deviations, are an
+/// edge: nobody knows to the minute when work begins and ends.
+const EDGE_SLOTS: usize = 2;
+const EDGE_SHARE: f64 = 0.5;
+const EDGE_DEVIATIONS: f64 = 3.0;
 /// A half hour was cut short when it had less than this share of its best, and by so many deviations.
 const CUT_SHARE: f64 = 0.6;
 const CUT_DEVIATIONS: f64 = 4.0;
@@ -114,20 +119,26 @@ fn kind_of(day: u64) -> usize {
 impl Season {
     /// What the profile alone expects in a minute since the epoch: share of seconds with records.
     ///
-    /// Near an edge, as the end of office hours, the lower side counts.
+    /// Near an edge, as the end of office hours, what lies behind the edge counts.
     pub(crate) fn usual(&self, minute: u64) -> f64 {
         let kind = kind_of(minute / DAY_MINUTES);
         let slot = (minute % DAY_MINUTES / SLOT_MINUTES) as usize;
+        let Slot { cut, visits, .. } = self.slots[kind * SLOTS + slot];
+        if cut > CUT_BLIND {
+            return 0.0;
+        }
         let own = self.share(kind, slot);
-        let place = (minute % SLOT_MINUTES) as f64 + 0.5;
-        let half = SLOT_MINUTES as f64 / 2.0;
-        let beside = if place < half {
-            (slot + SLOTS - 1) % SLOTS
-        } else {
-            (slot + 1) % SLOTS
-        };
-        let away = libm::fabs(place - half) / SLOT_MINUTES as f64;
-        own.min(own * (1.0 - away) + self.share(kind, beside) * away)
+        let n = f64::from(visits.clamp(1, 4)) * SLOT_MINUTES as f64 * 60.0 / self.clump;
+        let mut least = own;
+        for away in [SLOTS - EDGE_SLOTS, SLOTS - 1, 1, EDGE_SLOTS] {
+            let beside = self.share(kind, (slot + away) % SLOTS);
+            let is_edge = beside < EDGE_SHARE * own
+                && (own - beside) * n > EDGE_DEVIATIONS * libm::sqrt(own * n).max(1.0);
+            if is_edge {
+                least = least.min(beside);
+            }
+        }
+        least
     }
 
     /// The share of a half hour; what was never seen is taken from elsewhere.
@@ -136,9 +147,7 @@ impl Season {
             self.slots[kind * SLOTS + slot],
             self.slots[(1 - kind) * SLOTS + slot],
         );
-        if own.cut > CUT_BLIND {
-            0.0
-        } else if own.visits > 0 {
+        if own.visits > 0 {
             f64::from(own.share)
         } else if other.visits == 0 {
             self.mean
@@ -278,7 +287,8 @@ mod tests {
         assert_eq!(at(&season, 3, 12, 0), 0.5);
         assert_eq!(at(&season, 3, 17, 1), 0.0);
         assert_eq!(at(&season, 3, 3, 0), 0.0);
-        assert!(at(&season, 3, 16, 58) < 0.3);
+        assert_eq!(at(&season, 3, 16, 10), 0.0);
+        assert_eq!(at(&season, 3, 15, 50), 0.5);
     }
 
     #[test]

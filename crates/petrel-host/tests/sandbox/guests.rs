@@ -1,42 +1,19 @@
-//! Builds the guests under `tests/guests` as an author would, once a process, and loads them.
+//! The guests under `tests/guests`, built once a process, and loaded.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use petrel_host::{GuestLog, Limits, Meter, Sandbox, WasmModule};
 
+use crate::build;
+
 /// Bytes of the core module of `guest-<name>`, as cargo builds it.
 pub(crate) fn wasm(name: &str) -> Vec<u8> {
-    static BUILT: LazyLock<PathBuf> = LazyLock::new(build);
+    static BUILT: LazyLock<PathBuf> =
+        LazyLock::new(|| build::rust(&["guest-honest", "guest-evil"]));
     let path = BUILT.join(format!("guest_{name}.wasm"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// A target directory of its own: the one that runs these tests is locked by the cargo that does.
-fn build() -> PathBuf {
-    const GUESTS: [&str; 2] = ["guest-honest", "guest-evil"];
-    let target_dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("guests");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args([
-            "build",
-            "--target",
-            "wasm32-unknown-unknown",
-            "--profile",
-            "guest",
-        ])
-        .args([
-            "--manifest-path",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
-        ])
-        .args(GUESTS.iter().flat_map(|guest| ["-p", guest]))
-        .env("CARGO_TARGET_DIR", &target_dir)
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    let status = cargo.status().expect("cargo runs");
-    assert!(status.success(), "the guests do not build: {status}");
-    target_dir.join("wasm32-unknown-unknown/guest")
 }
 
 /// What guests wrote.
@@ -63,7 +40,17 @@ pub(crate) fn sandbox() -> &'static Sandbox {
     &SANDBOX
 }
 
-/// The guest under default limits.
+/// The guest under [`patient`] limits.
 pub(crate) fn load(name: &str) -> WasmModule {
-    sandbox().load(&wasm(name), Limits::default()).unwrap()
+    sandbox().load(&wasm(name), patient()).unwrap()
+}
+
+/// Default limits, but time enough for a machine that is busy with other tests: what is not about the
+/// deadline must not depend on it.
+pub(crate) fn patient() -> Limits {
+    Limits {
+        call_cpu_max: Duration::from_secs(10),
+        call_wall_max: Duration::from_secs(100),
+        ..Limits::default()
+    }
 }

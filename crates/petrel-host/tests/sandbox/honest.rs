@@ -7,9 +7,9 @@ use petrel_detector::{
     Batch, Column, Detector, Dictionary, EventTime, FaultKind, Module, StreamId, Template,
     TemplateId, TemplateMerge, Utf8, Values, Watermark,
 };
-use petrel_host::{Limits, Meter, Sandbox};
+use petrel_host::{Meter, Sandbox};
 
-use crate::guests::{Lines, load, sandbox, wasm};
+use crate::guests::{Lines, load, patient, sandbox, wasm};
 
 const MINUTE: u64 = 60_000_000_000;
 const N_STREAMS: u32 = 5;
@@ -108,7 +108,7 @@ fn native_and_sandboxed_answer_the_same() {
     assert_eq!(native, sandboxed);
 
     let fuelled = Sandbox::new(Meter::Fuel, Arc::new(Lines::default())).unwrap();
-    let module = fuelled.load(&wasm("honest"), Limits::default()).unwrap();
+    let module = fuelled.load(&wasm("honest"), patient()).unwrap();
     assert_eq!(native, story(&mut *module.instantiate().unwrap()));
 }
 
@@ -127,7 +127,7 @@ fn a_component_is_taken_as_it_is() {
         .module(&wasm("honest"))
         .and_then(|encoder| encoder.encode())
         .unwrap();
-    let module = sandbox().load(&component, Limits::default()).unwrap();
+    let module = sandbox().load(&component, patient()).unwrap();
     assert_eq!(module.descriptor().name, "honest");
     assert_ne!(module.digest(), load("honest").digest());
 }

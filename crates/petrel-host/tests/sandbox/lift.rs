@@ -4,11 +4,11 @@
 use petrel_detector::{Batch, Detector, EventTime, Fault, FaultKind, Module, StreamId, Watermark};
 use petrel_host::{Limits, LoadError};
 
-use crate::guests::sandbox;
+use crate::guests::{patient, sandbox};
 use crate::text_guest::{ANSWER, MEMORY_END, TextGuest};
 
 fn instance(guest: &TextGuest) -> Box<dyn Detector + Send> {
-    let module = sandbox().load(&guest.wasm(), Limits::default()).unwrap();
+    let module = sandbox().load(&guest.wasm(), patient()).unwrap();
     let mut detector = module.instantiate().unwrap();
     detector.configure("").unwrap();
     let watermark = Watermark {
@@ -163,7 +163,7 @@ fn memory_that_is_given_badly_to_the_host() {
             ..TextGuest::default()
         };
         // The first call that hands something over; an odd address is none for watermarks.
-        let module = sandbox().load(&guest.wasm(), Limits::default()).unwrap();
+        let module = sandbox().load(&guest.wasm(), patient()).unwrap();
         let mut detector = module.instantiate().unwrap();
         let watermark = Watermark {
             stream: StreamId(0),

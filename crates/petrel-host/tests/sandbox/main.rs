@@ -1,6 +1,7 @@
 //! The sandbox at its edge: real guests, built here, honest and hostile.
 //!
-//! - `guests`: builds the guests of `tests/guests`;
+//! - `build`: builds guests as their authors would;
+//! - `guests`: those of `tests/guests`, loaded;
 //! - `honest`: what runs natively runs the same in the sandbox;
 //! - `evil`: whatever a guest does, its call ends soon and the next instance works;
 //! - `lift`: replies that no compiler would write, from WASM text;
@@ -10,6 +11,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod build;
 mod c_guest;
 mod evil;
 mod guests;

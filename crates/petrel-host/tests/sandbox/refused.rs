@@ -1,13 +1,14 @@
 //! Files that are no detector, or not one for this host: refused with words that help.
 
 use petrel_detector::{Module, StreamId};
-use petrel_host::{Limits, LoadError, WasmModule};
+use petrel_host::{LoadError, WasmModule};
 
-use crate::guests::{load, sandbox, wasm};
-use crate::text_guest::{CONTRACT, TextGuest};
+use crate::build::CONTRACT;
+use crate::guests::{load, patient, sandbox, wasm};
+use crate::text_guest::TextGuest;
 
 fn refused(bytes: &[u8]) -> LoadError {
-    match sandbox().load(bytes, Limits::default()) {
+    match sandbox().load(bytes, patient()) {
         Ok(module) => panic!("loaded as {module:?}"),
         Err(error) => error,
     }
@@ -81,9 +82,7 @@ fn built_for(version: &str) -> Vec<u8> {
 
 #[test]
 fn other_versions_of_the_contract() {
-    let runs = sandbox()
-        .load(&built_for("0.1.7"), Limits::default())
-        .unwrap();
+    let runs = sandbox().load(&built_for("0.1.7"), patient()).unwrap();
     assert_eq!(runs.descriptor().name, "text");
     for version in ["0.2.0", "1.1.0"] {
         check(
@@ -121,7 +120,7 @@ fn bits_flipped() {
     for index in 0..whole.len() {
         let mut flipped = whole.clone();
         flipped[index] ^= 1 << (index % 8);
-        match sandbox().load(&flipped, Limits::default()) {
+        match sandbox().load(&flipped, patient()) {
             Ok(module) => call_all(&module),
             Err(_) => n_refused += 1,
         }

@@ -2,8 +2,7 @@
 
 use wit_parser::Resolve;
 
-/// The contract, as authors get it.
-pub(crate) const CONTRACT: &str = include_str!("../../../petrel-detector/wit/detector.wit");
+use crate::build::CONTRACT;
 
 /// End of the guest's memory of 100 pages.
 pub(crate) const MEMORY_END: u32 = 100 * 0x1_0000;
