@@ -20,8 +20,6 @@ pub struct Settings {
     pub planned_pause: f64,
     /// Whether hourly and daily jobs are watched that come at the same time on each visit.
     pub appointments: bool,
-    /// Whether templates are watched that come as regularly as a heartbeat.
-    pub heartbeats: bool,
 }
 
 impl Default for Settings {
@@ -33,7 +31,6 @@ impl Default for Settings {
             pause: 30.0,
             planned_pause: 300.0,
             appointments: true,
-            heartbeats: true,
         }
     }
 }
@@ -81,7 +78,6 @@ impl Settings {
                 "pause": seconds("How long such a pause is on average, in seconds. Longer pauses get unlikely exponentially.", default.pause),
                 "planned_pause": seconds("The same where the last records said that the program was about to end.", default.planned_pause),
                 "appointments": switch("Watch hourly and daily jobs that come at the same time on each visit.", default.appointments),
-                "heartbeats": switch("Watch templates that come as regularly as a heartbeat.", default.heartbeats),
             },
         })
         .to_string()
