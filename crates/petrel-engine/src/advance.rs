@@ -340,12 +340,13 @@ fn in_order(findings: &[Finding]) -> Vec<usize> {
             0
         }
     };
+    let ranks: Vec<_> = findings.iter().map(rank).collect();
     order.sort_by(|&a, &b| {
-        let (a, b) = (&findings[a], &findings[b]);
-        moment(a)
-            .cmp(&moment(b))
-            .then_with(|| rank(a).cmp(&rank(b)))
-            .then_with(|| b.score.total_cmp(&a.score))
+        let (one, other) = (&findings[a], &findings[b]);
+        moment(one)
+            .cmp(&moment(other))
+            .then(ranks[a].cmp(&ranks[b]))
+            .then_with(|| other.score.total_cmp(&one.score))
     });
     order
 }

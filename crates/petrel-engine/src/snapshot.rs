@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use petrel_batch::{StreamId, StreamKey};
 
+use crate::advance::next_close;
 use crate::book::Book;
 use crate::instance::HealthChange;
 use crate::slot::Missing;
@@ -167,6 +168,10 @@ impl Worker {
         }
         if let Some(stream) = self.streams.get_mut(id) {
             stream.changed = false;
+            // Other detectors, other windows, may be running than when it was saved.
+            if stream.clock.watermark > 0 {
+                stream.next_close = next_close(stream.clock.watermark, &self.instances);
+            }
         }
         aside.list
     }

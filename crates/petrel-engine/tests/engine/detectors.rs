@@ -11,23 +11,23 @@ use serde::{Deserialize, Serialize};
 
 const MINUTE: u64 = 60_000_000_000;
 /// A body with this text makes every test detector trap, so long as its settings say so.
-pub const BOMB: &str = "bomb";
+pub(crate) const BOMB: &str = "bomb";
 
 /// Makes instances of one of the test detectors.
 #[derive(Clone)]
-pub struct Native {
-    pub name: &'static str,
-    pub version: &'static str,
-    pub state_version: u32,
-    pub digest: String,
+pub(crate) struct Native {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) state_version: u32,
+    pub(crate) digest: String,
 }
 
 impl Native {
-    pub fn spec(name: &'static str) -> DetectorSpec {
+    pub(crate) fn spec(name: &'static str) -> DetectorSpec {
         Self::with(name, "1.0.0", 1, "")
     }
 
-    pub fn with(
+    pub(crate) fn with(
         name: &'static str,
         version: &'static str,
         state_version: u32,

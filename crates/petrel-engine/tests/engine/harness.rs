@@ -14,23 +14,23 @@ use petrel_engine::*;
 
 use crate::detectors::Native;
 
-pub const SECOND: u64 = 1_000_000_000;
-pub const MINUTE: u64 = 60 * SECOND;
+pub(crate) const SECOND: u64 = 1_000_000_000;
+pub(crate) const MINUTE: u64 = 60 * SECOND;
 /// 2019-03-01, a full hour.
-pub const START: u64 = 1_551_434_400 * SECOND;
+pub(crate) const START: u64 = 1_551_434_400 * SECOND;
 
 /// A log record.
 #[derive(Clone, Debug)]
-pub struct Record {
-    pub service: &'static str,
-    pub time: u64,
-    pub body: String,
+pub(crate) struct Record {
+    pub(crate) service: &'static str,
+    pub(crate) time: u64,
+    pub(crate) body: String,
     /// Attributes that bring a template along.
-    pub template: Option<String>,
+    pub(crate) template: Option<String>,
 }
 
 /// A record `seconds` after the start.
-pub fn record(service: &'static str, seconds: f64, body: &str) -> Record {
+pub(crate) fn record(service: &'static str, seconds: f64, body: &str) -> Record {
     Record {
         service,
         time: START + (seconds * 1e9) as u64,
@@ -40,7 +40,13 @@ pub fn record(service: &'static str, seconds: f64, body: &str) -> Record {
 }
 
 /// Records every `period` seconds in a span of seconds.
-pub fn steady(service: &'static str, from: f64, to: f64, period: f64, body: &str) -> Vec<Record> {
+pub(crate) fn steady(
+    service: &'static str,
+    from: f64,
+    to: f64,
+    period: f64,
+    body: &str,
+) -> Vec<Record> {
     let n = ((to - from) / period) as usize;
     (0..n)
         .map(|i| record(service, from + i as f64 * period, body))
@@ -48,29 +54,28 @@ pub fn steady(service: &'static str, from: f64, to: f64, period: f64, body: &str
 }
 
 /// Records of several sources in the order of their times.
-pub fn merged(sources: Vec<Vec<Record>>) -> Vec<Record> {
+pub(crate) fn merged(sources: Vec<Vec<Record>>) -> Vec<Record> {
     let mut records: Vec<_> = sources.into_iter().flatten().collect();
     records.sort_by_key(|record| record.time);
     records
 }
 
 /// Clock, workers and global stage.
-pub struct Engine {
-    pub settings: Arc<Settings>,
-    pub clock: FrontierClock,
-    pub workers: Vec<Worker>,
-    pub global: GlobalStage,
-    pub resources: HashMap<&'static str, Arc<Resource>>,
-    pub sequence: u64,
-    pub events: Vec<EventRecord>,
-    pub tally: Tally,
-    pub changes: Vec<HealthChange>,
+pub(crate) struct Engine {
+    pub(crate) clock: FrontierClock,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) global: GlobalStage,
+    pub(crate) resources: HashMap<&'static str, Arc<Resource>>,
+    pub(crate) sequence: u64,
+    pub(crate) events: Vec<EventRecord>,
+    pub(crate) tally: Tally,
+    pub(crate) changes: Vec<HealthChange>,
     /// Attributes added to each record, in input order.
-    pub added: Vec<Vec<Attribute>>,
+    pub(crate) added: Vec<Vec<Attribute>>,
 }
 
 impl Engine {
-    pub fn new(n_workers: usize) -> Self {
+    pub(crate) fn new(n_workers: usize) -> Self {
         Self::with(
             n_workers,
             Settings::default(),
@@ -78,7 +83,7 @@ impl Engine {
         )
     }
 
-    pub fn with(n_workers: usize, settings: Settings, detectors: &[&'static str]) -> Self {
+    pub(crate) fn with(n_workers: usize, settings: Settings, detectors: &[&'static str]) -> Self {
         let settings = Arc::new(settings);
         let workers = (0..n_workers).map(|_| {
             let mut worker = Worker::new(Arc::clone(&settings));
@@ -93,7 +98,6 @@ impl Engine {
             clock: FrontierClock::new(&settings),
             workers: workers.collect(),
             global: GlobalStage::new(Arc::clone(&settings)),
-            settings,
             resources: HashMap::new(),
             sequence: 0,
             events: Vec::new(),
@@ -104,14 +108,14 @@ impl Engine {
     }
 
     /// Feeds records in requests of `size`.
-    pub fn feed(&mut self, records: &[Record], size: usize) -> &mut Self {
+    pub(crate) fn feed(&mut self, records: &[Record], size: usize) -> &mut Self {
         for request in records.chunks(size) {
             self.request(request);
         }
         self
     }
 
-    pub fn request(&mut self, records: &[Record]) {
+    pub(crate) fn request(&mut self, records: &[Record]) {
         self.sequence += 1;
         let batches: Vec<_> = (0..self.workers.len())
             .map(|worker| self.batch(records, worker))
@@ -186,7 +190,7 @@ impl Engine {
     }
 
     /// Names, times and bodies of all events, one a line.
-    pub fn story(&self) -> String {
+    pub(crate) fn story(&self) -> String {
         let lines = self.events.iter().map(|event| {
             let minutes = (event.time.0 as f64 - START as f64) / MINUTE as f64;
             let name = event.event_name.trim_start_matches("anomaly.");
@@ -196,7 +200,7 @@ impl Engine {
     }
 
     /// All events with all their attributes, in an order that does not depend on requests.
-    pub fn all_events(&self) -> Vec<String> {
+    pub(crate) fn all_events(&self) -> Vec<String> {
         let mut events: Vec<_> = self
             .events
             .iter()
@@ -208,7 +212,7 @@ impl Engine {
 }
 
 /// Value of an attribute of an event as text.
-pub fn value(event: &EventRecord, key: &str) -> String {
+pub(crate) fn value(event: &EventRecord, key: &str) -> String {
     let attribute = event
         .attributes
         .iter()

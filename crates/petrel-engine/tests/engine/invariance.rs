@@ -9,7 +9,7 @@ use crate::harness::*;
 
 /// Four services over an hour with a burst, a silence, a new template, a gap of the whole input and
 /// templates that merge.
-pub fn tale() -> Vec<Record> {
+pub(crate) fn tale() -> Vec<Record> {
     let names = [
         "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi",
     ];
