@@ -20,7 +20,7 @@ const DOUBTED_WEIGHT: f32 = 0.5;
 /// Half-life of the level.
 const LEVEL_HALF_LIFE_MINUTES: f64 = 180.0;
 /// Records by which the level is held at one.
-const LEVEL_PRIOR: f64 = 20.0;
+const LEVEL_PRIOR: f64 = 40.0;
 /// Half hours that lie within an hour of one with less than this share, by so many deviations, are an
 /// edge: nobody knows to the minute when work begins and ends.
 const EDGE_SLOTS: usize = 2;
@@ -117,17 +117,18 @@ fn kind_of(day: u64) -> usize {
 }
 
 impl Season {
-    /// What the profile alone expects in a minute since the epoch: share of seconds with records.
+    /// What the profile alone expects in a minute since the epoch: share of seconds with records, and
+    /// how much of what is seen there may be held against it, 0 to 1.
     ///
     /// Near an edge, as the end of office hours, what lies behind the edge counts.
-    pub(crate) fn usual(&self, minute: u64) -> f64 {
+    pub(crate) fn usual(&self, minute: u64) -> (f64, f64) {
         let kind = kind_of(minute / DAY_MINUTES);
         let slot = (minute % DAY_MINUTES / SLOT_MINUTES) as usize;
-        let Slot { cut, visits, .. } = self.slots[kind * SLOTS + slot];
-        if cut > CUT_BLIND {
-            return 0.0;
-        }
         let own = self.share(kind, slot);
+        let Slot { cut, visits, .. } = self.slots[kind * SLOTS + slot];
+        if cut > CUT_BLIND || own <= 0.0 {
+            return (0.0, 0.0);
+        }
         let n = f64::from(visits.clamp(1, 4)) * SLOT_MINUTES as f64 * 60.0 / self.clump;
         let mut least = own;
         for away in [SLOTS - EDGE_SLOTS, SLOTS - 1, 1, EDGE_SLOTS] {
@@ -138,7 +139,7 @@ impl Season {
                 least = least.min(beside);
             }
         }
-        least
+        (least, least / own)
     }
 
     /// The share of a half hour; what was never seen is taken from elsewhere.
@@ -185,11 +186,6 @@ impl Season {
         let (low, high) = LEVEL_RANGE;
         let prior = LEVEL_PRIOR * self.clump;
         ((self.seen + prior) / (self.expected + prior)).clamp(low, high)
-    }
-
-    /// Share of the seconds of a minute that are expected to have records (mu a second).
-    pub(crate) fn rate(&self, minute: u64) -> f64 {
-        (self.level() * self.usual(minute)).min(1.0)
     }
 
     /// Mean share over all that was seen; zero before the first half hour is over.
@@ -243,12 +239,12 @@ impl Season {
         self.mean += rate * (share - self.mean);
     }
 
-    /// Learns from a gap that is over, the second that ended it included, how the last hours differ.
+    /// Learns from a gap that is over how the last hours differ; the second that ended it counts `seen`.
     ///
     /// `theta` is the mean excess of the source's gaps: where it is large, seconds come in clumps.
-    pub(crate) fn learn_level(&mut self, expected: f64, weight: f64, theta: f64) {
+    pub(crate) fn learn_level(&mut self, (seen, expected): (f64, f64), weight: f64, theta: f64) {
         self.clump = theta.max(1.0);
-        self.seen += weight;
+        self.seen += weight * seen;
         self.expected += weight * expected;
     }
 
@@ -278,7 +274,9 @@ mod tests {
     }
 
     fn at(season: &Season, day: u64, hour: u64, minute: u64) -> f64 {
-        season.usual((MONDAY + day) * DAY_MINUTES + hour * 60 + minute)
+        season
+            .usual((MONDAY + day) * DAY_MINUTES + hour * 60 + minute)
+            .0
     }
 
     #[test]
@@ -308,8 +306,8 @@ mod tests {
     fn the_level_follows_the_last_hours() {
         let mut season = office(2);
         for _ in 0..400 {
-            season.learn_level(2.0, 1.0, 1.0);
+            season.learn_level((1.0, 2.0), 1.0, 1.0);
         }
-        assert!((0.45..0.6).contains(&season.level()), "{}", season.level());
+        assert!((0.45..0.65).contains(&season.level()), "{}", season.level());
     }
 }

@@ -220,7 +220,8 @@ impl Source {
     fn close_minute(&mut self, settings: &Settings, text_of: TextOf<'_>, out: &mut Findings) {
         let minute = self.closed;
         let (start, end) = (minute * MINUTE_SECONDS, (minute + 1) * MINUTE_SECONDS);
-        let (usual, rate) = (self.season.usual(minute), self.season.rate(minute));
+        let (usual, seen) = self.season.usual(minute);
+        let rate = (self.season.level() * usual).min(1.0);
         let cells = self.cells.take_before(end);
         let mut at = start;
         self.tail.pass_minute();
@@ -228,7 +229,7 @@ impl Source {
             let passed = (cell.second - at) as f64;
             self.open.tau += rate * passed;
             self.open.expected += usual * passed;
-            self.end_gap(cell, settings);
+            self.end_gap(cell, seen, settings);
             at = cell.second;
         }
         if self.first > 0 {
@@ -256,7 +257,7 @@ impl Source {
     }
 
     /// The gap before a second with records is over: learns it.
-    fn end_gap(&mut self, cell: &Cell, settings: &Settings) {
+    fn end_gap(&mut self, cell: &Cell, seen: f64, settings: &Settings) {
         let open = std::mem::replace(&mut self.open, Open::since(cell.last));
         if self.first == 0 {
             self.first = cell.last;
@@ -265,7 +266,7 @@ impl Source {
             let weight = self.lesson(&open, seconds as f64, settings);
             self.tail.learn(seconds as f64, open.tau, weight);
             self.season
-                .learn_level(open.expected, weight, self.tail.theta());
+                .learn_level((seen, open.expected), weight, self.tail.theta());
             self.gaps.learn(seconds as f64, cell.second);
             self.n_gaps += 1;
         }
