@@ -14,6 +14,8 @@ const DAY_SLOTS_MIN: usize = 36;
 const VISITS_MIN: u8 = 2;
 /// Share of the newest day in a factor, from the fourth day on.
 const RATE_MIN: f32 = 0.25;
+/// Share of the newest half hour in what is known of the noise of medians: about a day of them.
+const NOISE_RATE: f32 = 0.02;
 
 /// Factors by half hour of the day, UTC, as log2.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +26,13 @@ pub(crate) struct Season {
     factors: Vec<f32>,
     /// On how many days each was seen.
     visits: Vec<u8>,
+    /// Variance of one day's factor around that of the days before: chance, not rhythm.
+    noise: f32,
+    /// Half hours that the noise was learnt from.
+    n_noise: u32,
+    /// How much of the factors is rhythm: 1.0 where they vary far more than chance lets them, 0.0
+    /// where chance explains all of it.
+    share: f32,
     /// First half hour since the epoch with values.
     first_slot: Option<u64>,
     /// The last half hour and its median. It is learnt once the next one is over: until then values
@@ -37,6 +46,9 @@ impl Default for Season {
             day: vec![None; SLOTS],
             factors: vec![0.0; SLOTS],
             visits: vec![0; SLOTS],
+            noise: 0.0,
+            n_noise: 0,
+            share: 0.0,
             first_slot: None,
             pending: None,
         }
@@ -50,6 +62,8 @@ impl Season {
             && self.factors.len() == SLOTS
             && self.visits.len() == SLOTS
             && self.factors.iter().all(|factor| factor.is_finite())
+            && self.noise.is_finite()
+            && self.share.is_finite()
     }
 
     /// log2 of the factor at a time given in minutes since the epoch: linear between the middles of
@@ -64,7 +78,7 @@ impl Season {
 
     fn factor(&self, slot: usize) -> f64 {
         if self.visits[slot] >= VISITS_MIN {
-            f64::from(self.factors[slot])
+            f64::from(self.share * self.factors[slot])
         } else {
             0.0
         }
@@ -100,9 +114,37 @@ impl Season {
     }
 
     fn visit(&mut self, slot: usize, factor: f32) {
+        let visits = f32::from(self.visits[slot]);
+        if visits >= 1.0 {
+            // Two days without rhythm differ by the noise of both: of one, and of the mean of the rest.
+            let apart = factor - self.factors[slot];
+            let noise = apart * apart / (1.0 + 1.0 / visits);
+            self.n_noise = self.n_noise.saturating_add(1);
+            let rate = (1.0 / self.n_noise as f32).max(NOISE_RATE);
+            self.noise += rate * (noise - self.noise);
+        }
         self.visits[slot] = self.visits[slot].saturating_add(1);
         let rate = (1.0 / f32::from(self.visits[slot])).max(RATE_MIN);
         self.factors[slot] += rate * (factor - self.factors[slot]);
+        self.share = self.rhythm_share();
+    }
+
+    /// Shrinks factors as far as chance explains them (James and Stein): a series without a rhythm must
+    /// not get one from half hours of few values.
+    fn rhythm_share(&self) -> f32 {
+        let (mut signal, mut chance, mut n) = (0.0, 0.0, 0.0_f32);
+        for (factor, visits) in self.factors.iter().zip(&self.visits) {
+            if *visits > 0 {
+                signal += factor * factor;
+                // A fading mean is worth as many days as its rate lets in.
+                chance += self.noise / f32::from(*visits).min(2.0 / RATE_MIN - 1.0);
+                n += 1.0;
+            }
+        }
+        if n == 0.0 || signal <= 0.0 {
+            return 0.0;
+        }
+        ((signal - chance) / signal).max(0.0)
     }
 }
 
@@ -132,6 +174,19 @@ mod tests {
             season.at(night)
         );
         assert!((season.at(night + 720.0) + 0.5).abs() < 0.01);
+    }
+
+    #[test]
+    fn chance_is_no_rhythm() {
+        // One value a half hour of each day, drawn once: as different from day to day as within one.
+        let mut season = Season::default();
+        let mut state = 1u64;
+        for half_hour in 0..480 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            season.learn(half_hour, (state >> 40) as f64 / f64::from(1u32 << 24), 100.0);
+        }
+        let largest = (0..48).map(|slot| season.factor(slot).abs()).fold(0.0, f64::max);
+        assert!(largest < 0.1, "{largest}");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use petrel_detector::{EventTime, math};
 use serde::{Deserialize, Serialize};
 
-use crate::vocabulary::{ERROR, Known, Odds};
+use crate::odds::Odds;
+use crate::vocabulary::{ERROR, Known};
 
 /// A new template that stayed unreported for so long is no longer new.
 pub(crate) const YOUNG: Duration = Duration::from_secs(86_400);
@@ -24,7 +25,6 @@ const SCORE_MIN: f64 = 7.0;
 const SCORE_MAX: f64 = 12.0;
 
 /// OTLP severity numbers.
-const INFO: u8 = 9;
 const WARN: u8 = 13;
 const FATAL: u8 = 21;
 
@@ -141,12 +141,11 @@ impl Candidate {
         self.report = self.report.take().or(other.report);
     }
 
-    /// Whether it tells of a failure. What says DEBUG does not, nor what says INFO where a deploy makes
-    /// new messages likely.
+    /// Whether it tells of a failure, by its words whatever its level. Where a deploy makes new messages
+    /// likely, words of one that says INFO or less do not count.
     pub(crate) fn is_failing(&self, in_deploy: bool) -> bool {
-        let level_min = if in_deploy { WARN } else { INFO };
-        self.severity >= ERROR
-            || (self.failure && (self.severity == 0 || self.severity >= level_min))
+        let is_credible = !in_deploy || self.severity == 0 || self.severity >= WARN;
+        self.severity >= ERROR || (self.failure && is_credible)
     }
 
     fn is_fatal(&self) -> bool {
@@ -157,9 +156,8 @@ impl Candidate {
     /// What it weighs in a burst.
     pub(crate) fn points(&self) -> u32 {
         match self.severity {
-            1..WARN if !self.is_failing(false) => POINTS_INFO,
-            1..WARN => POINTS_UNKNOWN,
             _ if self.is_failing(false) => POINTS_FAILING,
+            1..WARN => POINTS_INFO,
             _ => POINTS_UNKNOWN,
         }
     }
@@ -218,6 +216,10 @@ pub(crate) fn is_burst(points: u32) -> bool {
     points >= POINTS_MIN
 }
 
+// Two failing or three of unknown level make a burst, less does not, nor do five that say INFO.
+const _: () = assert!(2 * POINTS_FAILING >= POINTS_MIN && 3 * POINTS_UNKNOWN >= POINTS_MIN);
+const _: () = assert!(POINTS_FAILING + POINTS_UNKNOWN < POINTS_MIN && 5 * POINTS_INFO < POINTS_MIN);
+
 /// The score of a rule that was fulfilled: of one template whose recurrence is so odd, or of a burst
 /// of `n` templates of which so many fail.
 pub(crate) fn score(rule: Rule, recurrence: f64, n: u32, n_failing: u32, odds: &Odds) -> f64 {
@@ -265,11 +267,5 @@ mod tests {
             assert!((found / expected - 1.0).abs() < 1e-5, "{k} {mean}: {found}");
         }
         assert_eq!(ln_poisson_upper(1, 1.0), 0.0);
-    }
-
-    #[test]
-    fn two_failing_or_three_unknown_make_a_burst() {
-        assert!(2 * POINTS_FAILING >= POINTS_MIN && 3 * POINTS_UNKNOWN >= POINTS_MIN);
-        assert!(POINTS_FAILING + POINTS_UNKNOWN < POINTS_MIN && 5 * POINTS_INFO < POINTS_MIN);
     }
 }

@@ -23,6 +23,8 @@ const VERSION_BYTES_MAX: usize = 128;
 pub(crate) struct Deploys {
     /// Versions and when they were last seen.
     versions: Vec<(String, EventTime)>,
+    /// Index of the one seen last: most records follow one of the same version.
+    newest: usize,
     /// The last window.
     since: EventTime,
     until: EventTime,
@@ -35,10 +37,22 @@ impl Deploys {
     #[inline]
     pub(crate) fn version(&mut self, version: &str, time: EventTime) {
         let version = cut(version, VERSION_BYTES_MAX);
-        if let Some((_, last)) = self.versions.iter_mut().find(|(known, _)| known == version) {
+        if let Some((known, last)) = self.versions.get_mut(self.newest)
+            && known == version
+        {
+            *last = time.max(*last);
+            return;
+        }
+        self.another_version(version, time);
+    }
+
+    fn another_version(&mut self, version: &str, time: EventTime) {
+        if let Some(index) = self.versions.iter().position(|(known, _)| known == version) {
+            self.newest = index;
+            let last = &mut self.versions[index].1;
             let was_gone = time.since(*last) > VERSION_FORGOTTEN;
             *last = time.max(*last);
-            if was_gone && self.versions.len() > 1 {
+            if was_gone {
                 self.open(time, format!("version {version}"));
             }
             return;
@@ -50,6 +64,7 @@ impl Deploys {
             let oldest = (0..self.versions.len()).min_by_key(|index| self.versions[*index].1);
             self.versions.remove(oldest.unwrap_or_default());
         }
+        self.newest = self.versions.len();
         self.versions.push((version.to_owned(), time));
     }
 

@@ -19,6 +19,7 @@ mod candidate;
 mod deploy;
 mod explain;
 mod judge;
+mod odds;
 mod settings;
 mod vocabulary;
 mod words;
@@ -133,18 +134,13 @@ impl StreamDetector for Novelty {
     fn observe(&self, state: &mut State, rows: &Rows<'_>, out: &mut Findings) {
         let (templates, versions) = (rows.column(TEMPLATE), rows.column(VERSION));
         let times = rows.column(EVENT_TIME).uint64();
-        let mut version: Option<&str> = None;
         for row in rows {
             let (Some(&time), true) = (times.get(row), templates.is_valid(row)) else {
                 continue;
             };
             let time = EventTime(time);
             if let Some(text) = versions.text(row) {
-                // Most records follow one of the same version.
-                if version != Some(text) {
-                    state.deploys.version(text, time);
-                }
-                version = Some(text);
+                state.deploys.version(text, time);
             }
             let record = Record {
                 row: row as u32,

@@ -20,20 +20,16 @@ const TEXT_BYTES_MAX: usize = 160;
 const FORGOTTEN: Duration = Duration::from_secs(30 * 86_400);
 /// A template counts in what is known of new ones once it is so old: a burst of new templates is
 /// judged by what was before it.
-const SETTLED: Duration = Duration::from_secs(600);
+pub(crate) const SETTLED: Duration = Duration::from_secs(600);
 /// Templates that wait to be settled at most; further ones are settled at once.
 const UNSETTLED_MAX: usize = 256;
 /// Records over which the share of new templates is taken.
 const GROWTH_RECORDS: f64 = 1_000.0;
 /// Days of record counts that are kept, for a half-life of a week.
 const DAYS_MAX: usize = 30;
-/// Days after which what was seen counts half.
-const HALF_LIFE_DAYS: f64 = 7.0;
-const DAY_SECONDS: u64 = 86_400;
+pub(crate) const DAY_SECONDS: u64 = 86_400;
 /// OTLP's first severity number of ERROR.
 pub(crate) const ERROR: u8 = 17;
-/// The most that a single first appearance is worth.
-const FIRST_SURPRISE_MAX: f64 = 6.0;
 /// Records for which a stream is not judged after the bound on templates left one without.
 const OVERFLOW_RECORDS: u64 = 10_000;
 
@@ -43,8 +39,8 @@ const READY_GROWTH: f64 = 2.0;
 const PROVISIONAL_GROWTH: f64 = 10.0;
 const FALL_BACK: f64 = 5.0;
 /// Records and event time that each level takes.
-const READY_AFTER: (u64, Duration) = (1_000, Duration::from_secs(30 * 60));
-const PROVISIONAL_AFTER: (u64, Duration) = (500, Duration::from_secs(10 * 60));
+const READY_AFTER: (u64, Duration) = (1_000, Duration::from_secs(90 * 60));
+const PROVISIONAL_AFTER: (u64, Duration) = (500, Duration::from_secs(60 * 60));
 
 /// A template of the stream.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,7 +55,7 @@ pub(crate) struct Known {
     /// Records; 0 = its text was told, but no record has come.
     pub(crate) n_records: u64,
     /// Stands for many bodies: never new.
-    is_catch_all: bool,
+    pub(crate) is_catch_all: bool,
     /// Announces that a process starts.
     pub(crate) is_banner: bool,
     /// Whether a [`Candidate`](crate::candidate::Candidate) tells more of it.
@@ -120,7 +116,7 @@ pub(crate) struct Vocabulary {
     now: EventTime,
     pub(crate) n_records: u64,
     /// Records of the last days, by day since the epoch.
-    days: Vec<(u64, u64)>,
+    pub(crate) days: Vec<(u64, u64)>,
     /// First-seen records that settled, fading over [`GROWTH_RECORDS`].
     growth: f64,
     /// Records that `growth` has faded over.
@@ -360,45 +356,6 @@ impl Vocabulary {
         }
     }
 
-    /// What chance says of new templates at a time (`DETECTION.md` 4.2, Good and Turing).
-    pub(crate) fn odds(&self, now: EventTime) -> Odds {
-        // Whole numbers, so that the order of the table cannot show.
-        let (mut singles, mut n_failing, mut n_settled) = (0_u64, 0_u64, 0_u64);
-        for (_, known) in self.known.iter() {
-            if known.n_records == 0 || known.is_catch_all || now.since(known.first) < SETTLED {
-                continue;
-            }
-            n_settled += 1;
-            n_failing += u64::from(known.is_failing());
-            if known.n_records == 1 {
-                let days = now.since(known.last).as_secs() as f64 / DAY_SECONDS as f64;
-                singles += (math::exp2(-days / HALF_LIFE_DAYS) * 65_536.0) as u64;
-            }
-        }
-        let today = now.seconds() / DAY_SECONDS;
-        let n_records: f64 = self
-            .days
-            .iter()
-            .map(|&(day, n)| {
-                let age = today.saturating_sub(day) as f64;
-                n as f64 * math::exp2(-age / HALF_LIFE_DAYS)
-            })
-            .sum();
-        Odds {
-            singles: singles as f64 / 65_536.0,
-            n_records: n_records.max(1.0),
-            minutes: self.minutes(now),
-            failing: (n_failing as f64 + 1.0) / (n_settled as f64 + 10.0),
-        }
-    }
-
-    /// Minutes lived up to a time, faded with a half-life of a week; at least 1.
-    pub(crate) fn minutes(&self, now: EventTime) -> f64 {
-        let days = self.age(now).as_secs_f64() / DAY_SECONDS as f64;
-        let lived = (1.0 - math::exp2(-days / HALF_LIFE_DAYS)) * HALF_LIFE_DAYS;
-        (lived / std::f64::consts::LN_2 * 1_440.0).max(1.0)
-    }
-
     /// The known template most like a text, and how alike they are.
     pub(crate) fn nearest(&self, id: u64, text: &str) -> Option<(&str, f64)> {
         const LIKENESS_MIN: f64 = 0.4;
@@ -416,40 +373,5 @@ impl Vocabulary {
             }
         }
         best.map(|(_, text, likeness)| (text, likeness))
-    }
-}
-
-/// What chance says of new templates.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Odds {
-    /// Templates seen once, faded.
-    singles: f64,
-    /// Records, faded.
-    n_records: f64,
-    /// Minutes lived, faded.
-    minutes: f64,
-    /// Share of templates that tell of a failure.
-    failing: f64,
-}
-
-impl Odds {
-    /// Probability that a record is of a template never seen.
-    pub(crate) fn of_a_record(&self) -> f64 {
-        (self.singles.max(1.0) / self.n_records).min(1.0)
-    }
-
-    /// New templates a minute.
-    pub(crate) fn a_minute(&self) -> f64 {
-        (self.singles + 1.0) / self.minutes
-    }
-
-    /// Surprise of one new template in a minute.
-    pub(crate) fn first_surprise(&self) -> f64 {
-        (-math::log10(self.a_minute())).clamp(0.0, FIRST_SURPRISE_MAX)
-    }
-
-    /// Surprise of a new template telling of a failure.
-    pub(crate) fn failing_surprise(&self) -> f64 {
-        -math::log10(self.failing)
     }
 }
