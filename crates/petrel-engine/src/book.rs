@@ -18,6 +18,7 @@ use crate::{Reason, Settings};
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     threshold: f64,
+    provisional_margin: f64,
     close_below: f64,
     close_after: u64,
     cooldown: u64,
@@ -32,6 +33,7 @@ impl Rules {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             threshold: settings.threshold,
+            provisional_margin: settings.provisional_margin,
             close_below: settings.close_below,
             close_after: nanos(settings.close_after),
             cooldown: nanos(settings.cooldown),
@@ -40,6 +42,14 @@ impl Rules {
             fold_within: nanos(settings.fold_within),
             spans: Spans::new(settings),
             limits: settings.limits,
+        }
+    }
+
+    /// From where on an anomaly opens: higher while the model is young.
+    fn threshold_at(&self, level: Level) -> f64 {
+        match level {
+            Level::Ready => self.threshold,
+            Level::Learning | Level::Provisional => self.threshold + self.provisional_margin,
         }
     }
 }
@@ -124,7 +134,7 @@ impl Book {
                 Some(belongs(anomaly))
             }
             Some(_) => None,
-            None if calibrated < rules.threshold => {
+            None if calibrated < rules.threshold_at(found.level) => {
                 out.tally.suppress(Reason::Threshold);
                 None
             }

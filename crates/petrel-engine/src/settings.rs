@@ -25,6 +25,9 @@ pub struct Settings {
     /// Calibrated score from which an anomaly opens (`DETECTION.md` 1.6); 6.0 = once in 1.9 years
     /// of a series' minutes.
     pub threshold: f64,
+    /// What a kind that is provisional must score beyond the threshold; 2.0. `DETECTION.md` 1.9 has ten
+    /// to thirty times as many false alarms in the first days as later, when rarity is still a guess.
+    pub provisional_margin: f64,
     /// Calibrated score below which an open anomaly goes quiet; 2.0.
     pub close_below: f64,
     /// Event time of quiet after which an anomaly is resolved; 10 minutes.
@@ -80,6 +83,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             threshold: 6.0,
+            provisional_margin: 2.0,
             close_below: 2.0,
             close_after: Duration::from_mins(10),
             cooldown: Duration::from_mins(30),

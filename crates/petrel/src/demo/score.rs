@@ -3,11 +3,12 @@
 //! Rules, from `anomaly` events and ground truth alone:
 //!
 //! - An anomaly **hits** an incident when service, type and direction are those that the incident must
-//!   show ([`expected`]), it starts within the incident or its tolerance after it, and, where it
-//!   names a template and the incident singles one out, that is the one.
-//! - Tolerance is the smaller of five minutes and the incident's length; before the start it is one
-//!   bucket (a minute), since no detector places an onset finer than that, and silence begins with the
-//!   last record before it.
+//!   show ([`expected`]), it was detected after the incident began, it starts within the incident or its
+//!   tolerance around it, and, where it names a template and the incident singles one out, that is the
+//!   one.
+//! - Tolerance is the smaller of five minutes and the incident's length. It holds before the start too:
+//!   where a deviation began is an estimate, pulled back by a few low minutes that came just before, and
+//!   silence begins with the last record. What was detected before the start is never a hit.
 //! - An anomaly that is no hit **belongs** to an incident as an effect of it when the service is the
 //!   same and it starts within the same bounds: when one template is written eight times as often, the
 //!   service's total rises too.
@@ -21,10 +22,8 @@ use petrel_batch::EventTime;
 use super::anomaly::Anomaly;
 use super::story::{Part, Scene};
 
-/// Longest time after an incident's end at which an anomaly may start and still be its effect.
+/// Longest time around an incident at which an anomaly may start and still be its effect.
 const TOLERANCE_MAX: Duration = Duration::from_secs(300);
-/// How far before an incident an onset may be placed.
-const BUCKET: Duration = Duration::from_secs(60);
 /// Share of a reported template's words that the incident's template must hold to be the same one.
 const WORDS_SHARED_MIN: f64 = 0.6;
 /// Shorter words say nothing about a template.
@@ -113,12 +112,14 @@ fn hits(scene: &Scene, anomaly: &Anomaly) -> bool {
 }
 
 fn belongs(scene: &Scene, anomaly: &Anomaly) -> bool {
-    anomaly.service == scene.service && bounds(scene).contains(&anomaly.start)
+    anomaly.service == scene.service
+        && anomaly.detected >= scene.start
+        && bounds(scene).contains(&anomaly.start)
 }
 
 fn bounds(scene: &Scene) -> std::ops::RangeInclusive<EventTime> {
     let tolerance = TOLERANCE_MAX.min(scene.end.since(scene.start));
-    scene.start.saturating_sub(BUCKET)..=scene.end.saturating_add(tolerance)
+    scene.start.saturating_sub(tolerance)..=scene.end.saturating_add(tolerance)
 }
 
 /// Whether a mined template is that of a body with slots: nearly all of its words are the body's.
