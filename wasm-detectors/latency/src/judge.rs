@@ -134,6 +134,9 @@ pub(crate) fn judge(series: &Series, limits: &Limits) -> Option<Judgement> {
         let bin = usual.edge(q);
         // Half a value more on either side: a share is never 0 or 1.
         let share = (usual.n_above(bin) + 0.5) / (usual.n() + 1.0);
+        // Where a distribution ends sharply nothing lies above its last edge, and the least drift would
+        // be a wonder: the edge is taken for one that is half as rare as asked for, at most.
+        let share = share.max(0.5 * (1.0 - q));
         Edge { bin, share }
     });
     let mut judgement = Judgement {

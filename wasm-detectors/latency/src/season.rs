@@ -182,10 +182,18 @@ mod tests {
         let mut season = Season::default();
         let mut state = 1u64;
         for half_hour in 0..480 {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            season.learn(half_hour, (state >> 40) as f64 / f64::from(1u32 << 24), 100.0);
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            season.learn(
+                half_hour,
+                (state >> 40) as f64 / f64::from(1u32 << 24),
+                100.0,
+            );
         }
-        let largest = (0..48).map(|slot| season.factor(slot).abs()).fold(0.0, f64::max);
+        let largest = (0..48)
+            .map(|slot| season.factor(slot).abs())
+            .fold(0.0, f64::max);
         assert!(largest < 0.1, "{largest}");
     }
 
