@@ -144,24 +144,29 @@ impl Found<'_> {
         }
     }
 
-    /// Where the deviation began: from there on the window's minutes deviate most, a standard deviation
-    /// of each being put down to chance.
+    /// Where the deviation began: from there on the window's minutes deviate most, once half of the
+    /// deviation of the last two (a standard deviation at least) is taken off each.
     fn onset(&self) -> Minute {
-        // Two of three one-minute windows speak for the shortest.
+        // The shortest window is one of three minutes.
         let length = WINDOWS[self.window].max(3);
+        let minutes: Vec<_> = (0..length)
+            .map(|age| self.last.minus(age))
+            .filter_map(|minute| Some((minute, self.ring.get(minute)?)))
+            .map(|(minute, closed)| {
+                let mean = closed.base + self.extra(closed.extra);
+                let above = closed.count - mean;
+                let deviates = match self.direction {
+                    Direction::Above => above,
+                    _ => -above,
+                };
+                (minute, deviates, deviation(mean, self.a_minute))
+            })
+            .collect();
+        let newest = &minutes[..minutes.len().min(2)];
+        let half = newest.iter().map(|m| m.1).sum::<f64>() / (2.0 * newest.len().max(1) as f64);
         let (mut sum, mut best, mut onset) = (0.0, f64::NEG_INFINITY, self.last);
-        for age in 0..length {
-            let minute = self.last.minus(age);
-            let Some(closed) = self.ring.get(minute) else {
-                continue;
-            };
-            let mean = closed.base + self.extra(closed.extra);
-            let above = closed.count - mean;
-            let chance = deviation(mean, self.a_minute);
-            sum += match self.direction {
-                Direction::Above => above - chance,
-                _ => -above - chance,
-            };
+        for (minute, deviates, chance) in minutes {
+            sum += deviates - half.max(chance);
             if sum > best {
                 (best, onset) = (sum, minute);
             }

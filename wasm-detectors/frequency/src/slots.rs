@@ -22,6 +22,10 @@ const MISSED_MAX: u8 = 3;
 pub(crate) const RUN_MAX: u16 = 10;
 /// A burst may come so many minutes early or late.
 const JITTER: u32 = 1;
+/// Fewer records a minute are nothing: what comes beside them is a job of its own.
+const NOTHING: f64 = 0.1;
+/// The same while one day is all there is: which of its minutes the burst fills is not known yet.
+const YOUNG_JITTER: u32 = 4;
 /// Visits over which the size of a burst is averaged.
 const MEMORY: f64 = 4.0;
 
@@ -57,18 +61,23 @@ pub(crate) struct Expected {
 }
 
 impl Slots {
-    /// The largest burst that is usual at a local minute, of a series watched since `since`.
+    /// The largest burst that is usual at a local minute, of a series watched since `since` that has
+    /// `base` records a minute otherwise.
     ///
-    /// As long as there has been but one day to compare with, a burst that came on that day is expected
-    /// on the next: it has come every time that it could.
-    pub(crate) fn expected(&self, minute: Minute, since: Minute) -> Option<Expected> {
+    /// As long as there has been but one day to compare with, a burst out of nothing that came on that
+    /// day is expected on the next: it has come every time that it could.
+    pub(crate) fn expected(&self, minute: Minute, since: Minute, base: f64) -> Option<Expected> {
         if self.daily.is_empty() && self.hourly.is_empty() {
             return None;
         }
-        let is_young = minute.0 < since.0.saturating_add(DAILY_HITS_FROM);
-        let daily_hits = if is_young { 1 } else { DAILY_HITS };
-        let daily = best(&self.daily, minute.of_day(), DAY, daily_hits);
-        let hourly = best(&self.hourly, minute.0 % 60, 60, HOURLY_HITS);
+        let is_young = minute.0 < since.0.saturating_add(DAILY_HITS_FROM) && base < NOTHING;
+        let (hits, jitter) = if is_young {
+            (1, YOUNG_JITTER)
+        } else {
+            (DAILY_HITS, JITTER)
+        };
+        let daily = best(&self.daily, minute.of_day(), DAY, hits, jitter);
+        let hourly = best(&self.hourly, minute.0 % 60, 60, HOURLY_HITS, JITTER);
         let expected = |slot: Slot, is_daily| Expected {
             extra: f64::from(slot.extra),
             minute: u32::from(slot.minute),
@@ -96,7 +105,7 @@ impl Slots {
         }
         let Some(extra) = burst else { return };
         hit(&mut self.hourly, minute.0 % 60, hour, extra, HOURLY_MAX);
-        let is_hourly = best(&self.hourly, minute.0 % 60, 60, HOURLY_HITS).is_some();
+        let is_hourly = best(&self.hourly, minute.0 % 60, 60, HOURLY_HITS, JITTER).is_some();
         let known = self
             .daily
             .iter()
@@ -125,14 +134,14 @@ impl Slots {
     }
 }
 
-fn best(slots: &[Slot], minute: u32, period: u32, hits: u8) -> Option<Slot> {
+fn best(slots: &[Slot], minute: u32, period: u32, hits: u8, jitter: u32) -> Option<Slot> {
     let is_near = |slot: &Slot| {
         let apart = u32::from(slot.minute).abs_diff(minute);
-        apart.min(period - apart.min(period)) <= JITTER
+        apart.min(period - apart.min(period)) <= jitter
     };
     slots
         .iter()
-        .filter(|slot| slot.hits >= hits && is_near(slot))
+        .filter(|slot| slot.hits >= hits && (slot.hits > 1 || slot.missed == 0) && is_near(slot))
         .copied()
         .reduce(|a, b| if b.extra > a.extra { b } else { a })
 }
@@ -190,7 +199,7 @@ mod tests {
             let burst = is_burst(minute).then_some(100.0);
             slots.learn(Minute(minute), burst);
         }
-        slots.expected(Minute(n_minutes + 180), Minute(0)).is_some()
+        slots.expected(Minute(n_minutes + 180), Minute(0), 0.01).is_some()
     }
 
     #[test]

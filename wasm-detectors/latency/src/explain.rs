@@ -34,6 +34,7 @@ pub(crate) fn finding(
         hit.direction,
         onset(series, hit, edge, rho),
         judgement.minute,
+        hit.surprise,
     );
     let cells = series.window(hit.window);
     let measure = hit.measure(series, &judgement.usual);

@@ -19,6 +19,8 @@ const OPEN_MAX: usize = 32;
 pub(crate) const DAY_MINUTES: u64 = 1_440;
 /// Elevated minutes after which a shift is taken for the new normal and learnt in full: six hours.
 const ACCEPTED_MINUTES: u16 = 360;
+/// What is so much more surprising than all of an episode before it begins one of its own.
+const FAR_ODDER: f64 = 3.0;
 
 /// A value on its way into a series.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +58,7 @@ pub(crate) struct Series {
     /// Elevated minutes of late.
     elevated: u16,
     /// Slower and faster: minute of onset and last minute of what was reported last.
-    episodes: [Option<(u64, u64)>; 2],
+    episodes: [Option<(u64, u64, f64)>; 2],
 }
 
 impl Series {
@@ -148,14 +150,23 @@ impl Series {
     }
 
     /// The minute from which on a deviation is told: its onset, or that of the episode that it goes on
-    /// with. So an episode has one start, and counts once when the engine learns what is rare.
-    pub(crate) fn episode(&mut self, direction: Direction, onset: u64, minute: u64) -> u64 {
+    /// with. So an episode has one start, and counts once when the engine learns what is rare. What is
+    /// far odder than the episode so far begins one of its own: a mild stir before it is not its start.
+    pub(crate) fn episode(
+        &mut self,
+        direction: Direction,
+        onset: u64,
+        minute: u64,
+        surprise: f64,
+    ) -> u64 {
         let episode = &mut self.episodes[usize::from(direction == Direction::Below)];
-        let start = match *episode {
-            Some((start, last)) if onset <= last + 1 => start,
-            _ => onset,
+        let (start, peak) = match *episode {
+            Some((start, last, peak)) if onset <= last + 1 && surprise < peak + FAR_ODDER => {
+                (start, peak.max(surprise))
+            }
+            _ => (onset, surprise),
         };
-        *episode = Some((start, minute));
+        *episode = Some((start, minute, peak));
         start
     }
 
