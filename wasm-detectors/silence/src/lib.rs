@@ -7,9 +7,8 @@
 //!
 //! The score is -log10 of how often a minute such a silence is expected, so 6 is once in two years.
 //! Beside the source's own rhythm it expects pauses that befall any source, as a restart: 0.2 a day,
-//! 30 s on average, longer ones exponentially rarer. They bound the score of short silences: a source
-//! that writes every second reaches 6 two and a half minutes after its last record and grows from
-//! there, by 0.9 a minute.
+//! 25 s on average, longer ones exponentially rarer. They bound the score of short silences: a source
+//! that writes every second reaches 6 two minutes after its last record, 8 after four, and so on.
 
 #![forbid(unsafe_code)]
 

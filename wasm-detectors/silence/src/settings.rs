@@ -28,7 +28,7 @@ impl Default for Settings {
             floor: 60.0,
             gaps_min: 200,
             pauses_per_day: 0.2,
-            pause: 30.0,
+            pause: 25.0,
             planned_pause: 300.0,
             appointments: true,
         }

@@ -161,12 +161,14 @@ fn short_pauses_as_of_restarts_are_quiet() {
 #[test]
 fn a_planned_end_is_given_time() {
     let told = Story::new(
-        "0d..4d         order ~60/min
-         3d23h59m..4d   shutting,down 60/min
-         4d..4d2h       other 0/s",
+        "0d..4d         order   ~60/min
+         3d23h59m55s..4d sigterm 60/min
+         4d..4d2h       other   0/s",
     )
     .tell::<Detector>("");
-    assert!(delay(&told) <= 180, "that text is no goodbye");
+    assert!((1_800..2_400).contains(&delay(&told)), "{}", delay(&told));
+    let finding = told.within("4d1h..4d2h").next().expect("it lasts");
+    assert!(text(finding, "planned_end").is_some());
 }
 
 #[test]
@@ -270,7 +272,7 @@ proptest! {
              0d..1d1h       a:mail   ~40/min every 37m at 5m for 3m
              0d..1d4h       b:beat   1/min
              0d..20h        c:job    60/min every 1h at 5m for 1m
-             1d..1d1h       stopping,server ~10/min
+             1d..1d1h       sigterm  ~10/min
              gap            12h..12h30m
              1d2h..1d5h     order    ~40/min",
         )
