@@ -39,8 +39,6 @@ const BURST_FROM: f64 = 2.5;
 const BURST_RECORDS: f64 = 5.0;
 /// Records that the history of a cold or evicted series counts for.
 const HISTORY_RECORDS_MAX: f64 = 200.0;
-/// Without a history: next to nothing a minute, resting on next to nothing.
-const NOTHING: (f64, f64) = (BASE_MIN, 1e-4);
 /// A cold series needs so many minutes before its last half hour to have a history.
 const HISTORY_MINUTES: f64 = 60.0;
 
@@ -75,7 +73,7 @@ struct Model {
     drops: u32,
     /// Late records came since the last close.
     late: bool,
-    /// Until the first close: records a minute and how many it rests on, from a time before this model.
+    /// Records a minute and how many it rests on, from a time before this model; until the first close.
     history: Option<(f64, f64)>,
 }
 
@@ -188,9 +186,9 @@ impl Series {
         profile.is_complete().then(|| profile.log_rate(local).0)
     }
 
-    /// Records expected in a minute, without bursts.
+    /// Records expected in a minute, without bursts; 0.0 when nothing is known.
     pub(crate) fn expected(&self, local: Minute) -> f64 {
-        self.model.mean(local, 0.0).base
+        self.model.mean(local, 0.0).map_or(0.0, |mean| mean.base)
     }
 
     /// What a cold record keeps of it.
@@ -228,7 +226,10 @@ impl Series {
         }
         model.drops &= !(1 << (closing.minute.0 as usize % MINUTES));
         let parent = closing.parent.unwrap_or_default();
-        let mean = model.mean(closing.local, parent);
+        let Some(mean) = model.mean(closing.local, parent) else {
+            model.learn_level(count, 1.0, closing.local, parent);
+            return;
+        };
         model.ring.put(
             closing.minute,
             Closed {
@@ -268,29 +269,37 @@ impl Series {
 }
 
 impl Model {
-    /// On the first close: where the level starts. A series without a history starts from nothing, so
-    /// that one which begins with a burst learns it as a burst.
+    /// On the first close: where the level starts.
     fn begin(&mut self, closing: &Closing) {
-        if self.watched > 0 || self.rate.seen > 0.0 {
+        if self.watched > 0 {
             return;
         }
-        let (a_minute, records) = self.history.take().unwrap_or(NOTHING);
-        self.rate.inherits = closing.parent.is_some();
-        self.rate.free = math::ln(a_minute.max(BASE_MIN)) - closing.parent.unwrap_or_default();
-        (self.rate.seen, self.rate.rhythm) = (records, records);
-        self.rate.usual = a_minute;
+        let parent = closing.parent.unwrap_or_default();
+        if self.rate.seen == 0.0 {
+            self.rate.inherits = closing.parent.is_some();
+            self.rate.free = -parent;
+        }
+        if let Some((a_minute, records)) = self.history.take() {
+            self.rate.free = math::ln(a_minute.max(BASE_MIN)) - parent;
+            (self.rate.seen, self.rate.rhythm) = (records, records);
+            self.rate.usual = a_minute;
+        }
     }
 
-    fn mean(&self, local: Minute, parent: f64) -> Mean {
+    /// The mean of a local minute; none while nothing at all is known.
+    fn mean(&self, local: Minute, parent: f64) -> Option<Mean> {
+        if self.rate.rhythm <= 0.0 {
+            return None;
+        }
         let (log, basis) = self.log_rhythm(local, parent);
         let rhythm = math::exp(log);
-        let base = (rhythm * self.rate.level()).max(BASE_MIN);
-        Mean {
+        let base = (rhythm * self.rate.seen / self.rate.rhythm).max(BASE_MIN);
+        Some(Mean {
             base,
             rhythm,
             basis,
             slot: self.slots.expected(local, self.since, base),
-        }
+        })
     }
 
     fn log_rhythm(&self, local: Minute, parent: f64) -> (f64, Basis) {
@@ -387,19 +396,15 @@ impl Model {
         } else {
             learning_weight(surprise)
         };
-        let is_burst = self.learn_burst(local, count, mean.base, burst);
-        if is_burst && self.watched < u32::from(RUN_MAX) {
-            // What begins with a burst has its level still to show; nor is the rest of that quarter of
-            // an hour, picked for being low, what it usually does.
-            self.quarter = Quarter::default();
-        } else if mean.slot.is_none() {
+        self.learn_burst(local, count, mean.base, burst);
+        if mean.slot.is_none() {
             let spread = CLIP_DEVIATIONS * deviation(mean.base, self.dispersion.of(0));
             let clipped = if eager {
                 count
             } else {
                 count.clamp(mean.base - spread, mean.base + spread + 2.0)
             };
-            self.learn_level(clipped, weight, mean.rhythm, mean.basis);
+            self.learn_level_at(clipped, weight, mean.rhythm, mean.basis);
             self.quarter.seen += weight * clipped;
             self.quarter.expected += weight * mean.base;
             self.quarter.weight += weight;
@@ -428,8 +433,7 @@ impl Model {
         }
     }
 
-    /// Learns whether bursts recur; whether this minute is part of one.
-    fn learn_burst(&mut self, local: Minute, count: f64, base: f64, burst: f64) -> bool {
+    fn learn_burst(&mut self, local: Minute, count: f64, base: f64, burst: f64) {
         let is_burst = burst >= BURST_FROM && count >= 2.0 * base && count - base >= BURST_RECORDS;
         self.run = if is_burst {
             self.run.saturating_add(1)
@@ -438,10 +442,15 @@ impl Model {
         };
         let is_short = is_burst && self.run <= RUN_MAX;
         self.slots.learn(local, is_short.then_some(count - base));
-        is_short
     }
 
-    fn learn_level(&mut self, count: f64, weight: f64, rhythm: f64, basis: Basis) {
+    fn learn_level(&mut self, count: f64, weight: f64, local: Minute, parent: f64) {
+        let (log, basis) = self.log_rhythm(local, parent);
+        self.learn_level_at(count, weight, math::exp(log), basis);
+        self.watched += 1;
+    }
+
+    fn learn_level_at(&mut self, count: f64, weight: f64, rhythm: f64, basis: Basis) {
         let rate = &mut self.rate;
         let decay = match basis {
             Basis::Free => FREE_DECAY,
