@@ -36,6 +36,9 @@ pub enum StoreError {
     Database(#[from] redb::Error),
 }
 
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// An open store.
 #[derive(Debug)]
 pub struct Store {
@@ -88,7 +91,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub fn streams(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn streams(&self) -> Result<Vec<Entry>, StoreError> {
         let transaction = self.database.begin_read().map_err(redb::Error::from)?;
         let table = transaction.open_table(STREAMS).map_err(redb::Error::from)?;
         let mut streams = Vec::new();
@@ -115,11 +118,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Database`]; nothing has changed then.
-    pub fn write(
-        &self,
-        streams: &[(Vec<u8>, Vec<u8>)],
-        global: &[(&str, Vec<u8>)],
-    ) -> Result<(), StoreError> {
+    pub fn write(&self, streams: &[Entry], global: &[(&str, Vec<u8>)]) -> Result<(), StoreError> {
         let transaction = self.database.begin_write().map_err(redb::Error::from)?;
         {
             let mut table = transaction.open_table(STREAMS).map_err(redb::Error::from)?;

@@ -199,7 +199,9 @@ mod tests {
             let burst = is_burst(minute).then_some(100.0);
             slots.learn(Minute(minute), burst);
         }
-        slots.expected(Minute(n_minutes + 180), Minute(0), 0.01).is_some()
+        slots
+            .expected(Minute(n_minutes + 180), Minute(0), 0.01)
+            .is_some()
     }
 
     #[test]
