@@ -252,6 +252,9 @@ impl Dispersion {
     /// Not taken for less in the first day, when the daily rhythm is unknown.
     const FIRST_DAY: f64 = 0.05;
     const RANGE: (f64, f64) = (1e-4, 0.5);
+    /// What is learnt over a hundred minutes, most alike to their neighbours, may be a third too low: a
+    /// test takes it for so much more.
+    const UNSURE: f64 = 1.35;
     /// Share of a minute in what is known, once there is enough (`DETECTION.md` 3).
     const STEP: f64 = 0.01;
     /// Minutes that the prior counts for.
@@ -269,7 +272,8 @@ impl Dispersion {
 
     /// The correlation to test with.
     pub(crate) fn at(&self, window: usize, quantile: usize, age_minutes: u64) -> f64 {
-        let rho = self.rho[window][quantile];
+        let (_, high) = Self::RANGE;
+        let rho = (self.rho[window][quantile] * Self::UNSURE).min(high);
         if age_minutes < DAY_MINUTES {
             rho.max(Self::FIRST_DAY)
         } else {
