@@ -77,7 +77,7 @@ fn a_drop_is_found_and_a_silent_stream_is_left_to_silence() {
         &[
             "* below 3d 02:00..3d 02:16",
             "order below 3d 02:00..3d 02:16",
-            "login below 3d 11:59..3d 12:30",
+            "login below 3d 12:00..3d 12:30",
         ],
     );
 }
@@ -111,7 +111,7 @@ fn a_rare_template_that_comes_in_numbers_is_found() {
          3d6h..3d6h12m   error  ~20/min",
         &[
             "* above 3d 06:00..3d 06:12",
-            "error above 3d 06:01..3d 06:12",
+            "error above 3d 06:02..3d 06:12",
         ],
     );
 }
