@@ -2,29 +2,45 @@
 //!
 //! - `passthrough`: recordings through two Collectors with and without Petrel between are equal
 //! - `anomalies`: what is found arrives as the contract says
+//! - `hostile`: detectors that do everything wrong, under traffic
+//! - `hot_reload`: modules that come, change and go while Petrel runs
+//! - `restart`: what was learnt, and what was found, outlives the process
+//! - `overload`: more than it can hold, and what a shutdown does to requests in flight
 //! - `kill`: nothing acknowledged is lost over a `kill -9`
 //! - `sdk`: a real SDK as the client
 //! - `bad_input`: what is refused, with which words, and what passes all the same
 //! - `configs`: every file of `collector-config/`, run
+//! - `commands`: `run` without a file, and `validate`
 //! - `consumer`: the example for vendors, run as its README says
 //!
 //! The rest is what they share: `collector` (built from a pinned manifest) and `petrel` are the processes,
-//! `process` and `wait` keep them in hand, `client` and `sink` speak OTLP with them, `records` compares what
-//! came out, `recording` reads what is kept outside the repository. Nothing leaves this machine but the
-//! build of the Collector, and nothing waits for a time where it can wait for a fact.
+//! `process` and `wait` keep them in hand, `client` and `sink` speak OTLP with them, `stage` puts Petrel
+//! between the two, `guests` builds what is dropped into it, `metrics` reads what it says of itself,
+//! `records` compares what came out, `story` tells a service's log, `recording` reads what is kept outside
+//! the repository. Nothing leaves this machine but the build of the Collector and of the example in C, and
+//! nothing waits for a time where it can wait for a fact.
 
 mod anomalies;
 mod bad_input;
 mod client;
 mod collector;
+mod commands;
 mod configs;
 mod consumer;
+mod guests;
+mod hostile;
+mod hot_reload;
 mod kill;
+mod metrics;
+mod overload;
 mod passthrough;
 mod petrel;
 mod process;
 mod recording;
 mod records;
+mod restart;
 mod sdk;
 mod sink;
+mod stage;
+mod story;
 mod wait;

@@ -11,6 +11,9 @@ use crate::wait;
 pub(crate) struct Setup {
     pub(crate) grpc: String,
     pub(crate) http: String,
+    pub(crate) metrics: String,
+    /// The directory of its state.
+    pub(crate) state: PathBuf,
     name: String,
     config: PathBuf,
 }
@@ -19,13 +22,24 @@ impl Setup {
     /// Receives on free ports, exports to the gRPC address `downstream`; `more` is appended to the
     /// configuration and may hold any other top-level keys.
     pub(crate) fn new(scratch: &Scratch, name: &str, downstream: &str, more: &str) -> Self {
+        Self::saving(scratch, name, downstream, "60s", more)
+    }
+
+    /// The same, writing what has changed of its state every `interval`.
+    pub(crate) fn saving(
+        scratch: &Scratch,
+        name: &str,
+        downstream: &str,
+        interval: &str,
+        more: &str,
+    ) -> Self {
         let [grpc, http, metrics, health] = std::array::from_fn(|_| wait::free_address());
         let state = scratch.directory(&format!("{name}-state"));
-        let state = state.display();
+        let directory = state.display();
         let config = format!(
             "receivers: {{ otlp: {{ protocols: {{ grpc: {{ endpoint: '{grpc}' }}, http: {{ endpoint: '{http}' }} }} }} }}
-exporters: {{ otlp_grpc: {{ endpoint: '{downstream}', compression: none, tls: {{ insecure: true }} }} }}
-state: {{ directory: '{state}' }}
+exporters: {{ otlp_grpc: {{ endpoint: '{downstream}', compression: none, timeout: 60s, tls: {{ insecure: true }} }} }}
+state: {{ directory: '{directory}', interval: {interval} }}
 telemetry: {{ metrics: {{ endpoint: '{metrics}' }}, health: {{ endpoint: '{health}' }} }}
 {more}"
         );
@@ -33,6 +47,8 @@ telemetry: {{ metrics: {{ endpoint: '{metrics}' }}, health: {{ endpoint: '{healt
         Self {
             grpc,
             http,
+            metrics,
+            state,
             name: name.to_owned(),
             config,
         }

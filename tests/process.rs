@@ -118,9 +118,20 @@ impl Process {
 
     /// Asks it to end (SIGTERM) and waits until it has.
     #[track_caller]
-    pub(crate) fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(self) -> ExitStatus {
+        self.terminate();
+        self.ended()
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
-        let what = format!("{} to end after SIGTERM", self.name);
+    }
+
+    /// Waits until it has ended.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        let what = format!("{} to end", self.name);
         wait::until(&what, wait::SOON, || {
             self.child.try_wait().expect("the child is ours")
         })

@@ -71,6 +71,16 @@ impl Record {
         text(&self.record.attributes, key)
     }
 
+    /// The integer of a record's attribute.
+    pub(crate) fn integer(&self, key: &str) -> Option<i64> {
+        let mut attributes = self.record.attributes.iter();
+        let attribute = attributes.find(|attribute| attribute.key == key)?;
+        match attribute.value.as_ref()?.value.as_ref()? {
+            any_value::Value::IntValue(number) => Some(*number),
+            _ => None,
+        }
+    }
+
     /// `service.name`, or nothing.
     pub(crate) fn service(&self) -> &str {
         text(&self.resource.attributes, "service.name").unwrap_or_default()

@@ -36,6 +36,17 @@ pub(crate) fn until<T>(
     }
 }
 
+/// What `deed` returns, and how long it took by the wall clock: for figures and generous bounds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a sender waits is wall time"
+)]
+pub(crate) async fn timed<T>(deed: impl Future<Output = T>) -> (T, Duration) {
+    let started = Instant::now();
+    let value = deed.await;
+    (value, started.elapsed())
+}
+
 /// Whether somebody accepts connections on this port of the loopback interface.
 pub(crate) fn listens(port: u16) -> bool {
     let address = SocketAddr::from(([127, 0, 0, 1], port));

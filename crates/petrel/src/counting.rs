@@ -25,11 +25,6 @@ pub fn tally(tally: &Tally) {
     for (reason, count) in &tally.suppressed {
         metrics::counter!(name::SUPPRESSED, "reason" => reason.as_str()).increment(*count);
     }
-    for ((detector, class), count) in &tally.faults {
-        let detector = detector.to_string();
-        metrics::counter!(name::DETECTOR_ERRORS, "detector" => detector, "error_type" => *class)
-            .increment(*count);
-    }
     let templates = [
         ("created", tally.templates_created),
         ("merged", tally.templates_merged),
@@ -40,7 +35,8 @@ pub fn tally(tally: &Tally) {
     }
 }
 
-/// Says which detectors were set aside and which are back.
+/// Says which detectors were set aside and which are back, and counts the faults that did it: here, where
+/// also those are seen that come while a detector saves, outside of any request.
 pub fn health(changes: &[HealthChange]) {
     for HealthChange { detector, health } in changes {
         match health {
@@ -49,12 +45,17 @@ pub fn health(changes: &[HealthChange]) {
                 kind,
                 reason,
                 until,
-            } => tracing::error!(
-                %detector,
-                class = kind.as_str(),
-                %until,
-                "detector is set aside after a fault, records go on: {reason}"
-            ),
+            } => {
+                tracing::error!(
+                    %detector,
+                    class = kind.as_str(),
+                    %until,
+                    "detector is set aside after a fault, records go on: {reason}"
+                );
+                let detector = detector.to_string();
+                metrics::counter!(name::DETECTOR_ERRORS, "detector" => detector, "error_type" => kind.as_str())
+                    .increment(1);
+            }
         }
     }
 }

@@ -32,9 +32,50 @@ pub struct Detectors {
 #[derive(Clone, Debug)]
 pub enum Desired {
     /// Runs under its name, in place of what ran under it.
-    Runs(String, DetectorSpec),
+    Runs {
+        /// The name.
+        name: String,
+        /// Its version.
+        version: String,
+        /// Its module and settings.
+        spec: DetectorSpec,
+        /// Whether the module that ran has been taken away, so that it must not go on.
+        must: bool,
+    },
     /// No longer.
-    Ends(String),
+    Ends {
+        /// The name.
+        name: String,
+    },
+}
+
+/// What runs, as a metric says it: 1 for each module, with name, version and digest.
+#[derive(Debug, Default)]
+pub struct ModuleInfo {
+    by_name: BTreeMap<String, (String, String)>,
+}
+
+impl ModuleInfo {
+    /// Says that a module runs under a name, and that no other does.
+    pub fn runs(&mut self, name: &str, version: &str, digest: &str) {
+        self.ends(name);
+        gauge(name, version, digest, 1.0);
+        let module = (version.to_owned(), digest.to_owned());
+        self.by_name.insert(name.to_owned(), module);
+    }
+
+    /// Says that none runs under a name.
+    pub fn ends(&mut self, name: &str) {
+        if let Some((version, digest)) = self.by_name.remove(name) {
+            gauge(name, &version, &digest, 0.0);
+        }
+    }
+}
+
+fn gauge(name: &str, version: &str, digest: &str, value: f64) {
+    let labels = [("name", name), ("version", version), ("digest", digest)]
+        .map(|(key, value)| metrics::Label::new(key, value.to_owned()));
+    metrics::gauge!(crate::telemetry::name::MODULE_INFO, labels.to_vec()).set(value);
 }
 
 impl Detectors {
@@ -92,16 +133,20 @@ impl Detectors {
     }
 
     /// Says by a metric what runs.
-    pub fn report_running(&self) {
-        for name in self.roster().into_keys() {
-            let Some(module) = self.catalogue.current(&name) else {
-                continue;
-            };
-            let version = module.descriptor.version.clone();
-            let digest = module.module.digest().to_owned();
-            metrics::gauge!(name::MODULE_INFO, "name" => name, "version" => version, "digest" => digest)
-                .set(1.0);
+    #[must_use]
+    pub fn report_running(&self) -> ModuleInfo {
+        let mut info = ModuleInfo::default();
+        for (name, spec) in self.roster() {
+            info.runs(&name, &self.version(&name), spec.module.digest());
         }
+        info
+    }
+
+    fn version(&self, name: &str) -> String {
+        let module = self.catalogue.current(name);
+        module
+            .map(|module| module.descriptor.version.clone())
+            .unwrap_or_default()
     }
 
     /// The detector that should run under a name.
@@ -124,16 +169,25 @@ impl Detectors {
         };
         let changes = directory.look(false);
         let is_settling = directory.is_settling();
-        let mut names = Vec::new();
+        // By name, and whether the module that ran has been taken away.
+        let mut names: BTreeMap<String, bool> = BTreeMap::new();
         for change in changes {
-            names.extend(self.take_in(change));
+            let is_gone = matches!(change, Change::Gone { .. });
+            for name in self.take_in(change) {
+                *names.entry(name).or_default() |= is_gone;
+            }
         }
-        names.sort();
-        names.dedup();
-        let desired = names.into_iter().map(|name| match self.spec(&name) {
-            Some(spec) => Desired::Runs(name, spec),
-            None => Desired::Ends(name),
-        });
+        let desired = names
+            .into_iter()
+            .map(|(name, must)| match self.spec(&name) {
+                Some(spec) => Desired::Runs {
+                    version: self.version(&name),
+                    name,
+                    spec,
+                    must,
+                },
+                None => Desired::Ends { name },
+            });
         (desired.collect(), is_settling)
     }
 

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::analysis::{Analysis, Start};
 use crate::config::{self, Config};
-use crate::detectors::{Desired, Detectors, Watch, count};
+use crate::detectors::{Desired, Detectors, ModuleInfo, Watch, count};
 use crate::inline::{Inline, now};
 use crate::next_hop::NextHop;
 use crate::outbox::Outbox;
@@ -69,7 +69,7 @@ impl Running {
             knowledge,
             outbox: outbox.clone(),
         })?);
-        detectors.report_running();
+        let module_info = detectors.report_running();
         let plan = walk_plan(config, &analysis).await;
         let resources = ResourceCache::default();
         let inline = Inline::new(plan, resources, Arc::clone(&analysis), next_hop.clone());
@@ -103,6 +103,7 @@ impl Running {
                 config: config.clone(),
                 watch,
                 detectors,
+                module_info,
                 analysis: Arc::clone(&analysis),
                 inline,
             };
@@ -343,6 +344,7 @@ struct Follow {
     config: Config,
     watch: Watch,
     detectors: Detectors,
+    module_info: ModuleInfo,
     analysis: Arc<Analysis>,
     inline: Arc<Inline>,
 }
@@ -353,6 +355,7 @@ impl Follow {
             config,
             watch,
             mut detectors,
+            mut module_info,
             analysis,
             inline,
         } = self;
@@ -374,7 +377,7 @@ impl Follow {
             is_settling = settling;
             let is_changed = !desired.is_empty();
             for desired in desired {
-                apply(&analysis, desired).await;
+                apply(&analysis, desired, &mut module_info).await;
             }
             if is_changed {
                 inline.set_plan(walk_plan(&config, &analysis).await);
@@ -383,20 +386,38 @@ impl Follow {
     }
 }
 
-async fn apply(analysis: &Analysis, desired: Desired) {
-    let (name, what) = match &desired {
-        Desired::Runs(name, spec) => (name.clone(), spec.module.digest().to_owned()),
-        Desired::Ends(name) => (name.clone(), "none".to_owned()),
+async fn apply(analysis: &Analysis, desired: Desired, module_info: &mut ModuleInfo) {
+    let (name, digest, must) = match &desired {
+        Desired::Runs {
+            name, spec, must, ..
+        } => (name.clone(), spec.module.digest().to_owned(), *must),
+        Desired::Ends { name } => (name.clone(), "none".to_owned(), true),
     };
-    match analysis.change(desired).await {
+    let mut outcome = analysis.change(desired.clone()).await;
+    if let Err(error) = &outcome
+        && must
+    {
+        // A module that was taken away must not go on for the sake of what it has learnt.
+        tracing::warn!(detector = name, digest, "begins anew: {error}");
+        let ends = Desired::Ends { name: name.clone() };
+        outcome = match analysis.change(ends).await {
+            Ok(()) => analysis.change(desired.clone()).await,
+            Err(error) => Err(error),
+        };
+    }
+    match outcome {
         Ok(()) => {
-            tracing::info!(detector = name, digest = what, "detector changed");
+            match &desired {
+                Desired::Runs { version, .. } => module_info.runs(&name, version, &digest),
+                Desired::Ends { .. } => module_info.ends(&name),
+            }
+            tracing::info!(detector = name, digest, "detector changed");
             count("success");
         }
         Err(error) => {
             tracing::error!(
                 detector = name,
-                digest = what,
+                digest,
                 "detector not changed, what ran goes on: {error}"
             );
             count("refused");

@@ -1,5 +1,7 @@
 //! Petrel's own logs and metrics: their set-up, and the names of metrics, each spelled here only.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -65,7 +67,13 @@ pub fn init_logs(telemetry: &Telemetry) {
     let _ = if telemetry.log_json {
         builder.json().try_init()
     } else {
-        builder.with_target(false).try_init()
+        // Colours are for people: who reads a file should not have to see their codes.
+        let is_for_people =
+            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        builder
+            .with_target(false)
+            .with_ansi(is_for_people)
+            .try_init()
     };
 }
 

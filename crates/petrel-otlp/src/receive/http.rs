@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -26,6 +26,9 @@ const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 /// How long a client may take for its headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of a refused request is read, and for how long, so that its sender hears the answer.
+const PASSED_BY_BYTES_MAX: usize = 128 << 20;
+const PASSED_BY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after the system would not give a connection (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -141,11 +144,19 @@ impl<H: LogsHandler> Server<H> {
             return Err(HttpRefusal::new(status, Code::InvalidArgument, message));
         };
         let mut in_flight = self.admission.admit();
-        let (parts, body) = request.into_parts();
-        let request = self
-            .read_in_time(&parts.headers, body, transport, &mut in_flight)
-            .await
-            .inspect_err(|refused| self.handler.refused(&refused.refusal, transport))?;
+        let (parts, mut body) = request.into_parts();
+        let read = self
+            .read_in_time(&parts.headers, &mut body, transport, &mut in_flight)
+            .await;
+        let request = match read {
+            Ok(request) => request,
+            Err(refused) => {
+                self.handler.refused(&refused.refusal, transport);
+                drop(in_flight);
+                pass_by(body).await;
+                return Err(refused);
+            }
+        };
         let received = Received {
             request,
             transport,
@@ -158,7 +169,7 @@ impl<H: LogsHandler> Server<H> {
     async fn read_in_time(
         &self,
         headers: &HeaderMap,
-        body: Incoming,
+        body: &mut Incoming,
         transport: Transport,
         in_flight: &mut InFlight,
     ) -> Result<Bytes, HttpRefusal> {
@@ -172,7 +183,7 @@ impl<H: LogsHandler> Server<H> {
     async fn read_request(
         &self,
         headers: &HeaderMap,
-        body: Incoming,
+        body: &mut Incoming,
         transport: Transport,
         in_flight: &mut InFlight,
     ) -> Result<Bytes, HttpRefusal> {
@@ -205,6 +216,23 @@ impl<H: LogsHandler> Server<H> {
         }
         Ok(request)
     }
+}
+
+/// Reads what is left of a refused request and throws it away: over HTTP/1 many senders listen only when
+/// they have written all, and a connection closed before that takes the answer with it.
+async fn pass_by(mut body: Incoming) {
+    let passing = async {
+        let mut left = PASSED_BY_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let n_bytes = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(n_bytes) else {
+                return;
+            };
+            left = rest;
+        }
+    };
+    // Whoever is slower than that hears nothing.
+    let _ = tokio::time::timeout(PASSED_BY_TIMEOUT, passing).await;
 }
 
 fn transport(headers: &HeaderMap) -> Option<Transport> {

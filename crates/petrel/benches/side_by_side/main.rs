@@ -25,6 +25,7 @@ mod process;
 #[path = "../../../../tests/records.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 mod records;
+#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../../../tests/sink.rs"]
 mod sink;
 #[path = "../../../../tests/wait.rs"]

@@ -15,7 +15,7 @@ impl Analysis {
     /// What is wrong with the new detector; what ran goes on.
     pub async fn change(&self, desired: Desired) -> Result<(), String> {
         match desired {
-            Desired::Runs(name, spec) => {
+            Desired::Runs { name, spec, .. } => {
                 let is_running = self.is_running(&name);
                 let step = spec.clone();
                 if is_running {
@@ -30,7 +30,7 @@ impl Analysis {
                     .unwrap_or_else(PoisonError::into_inner)
                     .insert(name, spec);
             }
-            Desired::Ends(name) if self.is_running(&name) => {
+            Desired::Ends { name } if self.is_running(&name) => {
                 let gone = name.clone();
                 self.in_all(move |_| removing(gone.clone())).await?;
                 self.roster
@@ -38,7 +38,7 @@ impl Analysis {
                     .unwrap_or_else(PoisonError::into_inner)
                     .remove(&name);
             }
-            Desired::Ends(_) => {}
+            Desired::Ends { .. } => {}
         }
         Ok(())
     }

@@ -56,7 +56,8 @@ pub fn render(diagnostics: &[Diagnostic], file: &str, source: &str, color: bool)
     } else {
         GraphicalTheme::unicode_nocolor()
     };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
+    // Lines are left as they are: a place that is cut in two can neither be clicked nor searched for.
+    let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false);
     let mut out = String::new();
     for diagnostic in diagnostics {
         let (line, column) = diagnostic.position(source);
