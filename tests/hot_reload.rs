@@ -75,8 +75,7 @@ impl Place {
             .arrived()
             .into_iter()
             .flat_map(records_of)
-            .filter(|record| !record.is_event())
-            .next_back();
+            .rfind(|record| !record.is_event());
         let last = last.expect("what was accepted has arrived");
         let version = last.text(&format!("petrel.{detector}.version"))?;
         let count = last.integer(&format!("petrel.{detector}.seen"))?;

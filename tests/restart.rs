@@ -47,8 +47,8 @@ fn one(second: u64, severity: i32) -> ExportLogsServiceRequest {
 
 /// The record that has arrived last, anomaly events left out.
 fn last(stage: &Stage) -> Record {
-    let records = stage.arrived().into_iter().flat_map(records_of);
-    let last = records.filter(|record| !record.is_event()).next_back();
+    let mut records = stage.arrived().into_iter().flat_map(records_of);
+    let last = records.rfind(|record| !record.is_event());
     last.expect("what was accepted has arrived")
 }
 

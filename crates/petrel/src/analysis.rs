@@ -19,6 +19,7 @@ use crate::counting;
 use crate::junction::Junction;
 use crate::outbox::Outbox;
 use crate::persist::Knowledge;
+use crate::telemetry::one_line;
 use crate::workers::{Part, Report, Workers};
 
 /// Requests in detection at one time; further ones wait for their turn within the budget.
@@ -334,7 +335,7 @@ fn build_worker(
                 part = aside.part.name,
                 version = aside.part.version,
                 "a part of the saved state is set aside: {}",
-                aside.reason
+                one_line(aside.reason)
             );
         }
     }

@@ -2,7 +2,7 @@
 
 use petrel_engine::{Health, HealthChange, Tally};
 
-use crate::telemetry::name;
+use crate::telemetry::{name, one_line};
 
 /// Adds the counts of one request to the metrics.
 pub fn tally(tally: &Tally) {
@@ -50,7 +50,8 @@ pub fn health(changes: &[HealthChange]) {
                     %detector,
                     class = kind.as_str(),
                     %until,
-                    "detector is set aside after a fault, records go on: {reason}"
+                    "detector is set aside after a fault, records go on: {}",
+                    one_line(reason)
                 );
                 let detector = detector.to_string();
                 metrics::counter!(name::DETECTOR_ERRORS, "detector" => detector, "error_type" => kind.as_str())

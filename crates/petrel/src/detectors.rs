@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::config::{BUILT_IN, Config};
 use crate::directory::{Change, Directory};
 use crate::modules::{Catalogue, LoadedModule, Loader};
-use crate::telemetry::name;
+use crate::telemetry::{name, one_line};
 
 /// Between two looks at a file that has just changed: long enough for a writer to go on writing.
 const SETTLE: Duration = Duration::from_millis(150);
@@ -197,7 +197,7 @@ impl Detectors {
             Change::Put { path, bytes } => match self.loader.load(&path, &bytes) {
                 Ok(module) => self.put(&path, module),
                 Err(error) => {
-                    tracing::error!(file = %path.display(), "module refused, what ran goes on: {error}");
+                    tracing::error!(file = %path.display(), "module refused, what ran goes on: {}", one_line(error));
                     count("refused");
                     Vec::new()
                 }

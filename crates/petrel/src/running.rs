@@ -23,7 +23,7 @@ use crate::next_hop::NextHop;
 use crate::outbox::Outbox;
 use crate::persist::{self, Knowledge};
 use crate::store::Store;
-use crate::telemetry::name;
+use crate::telemetry::{name, one_line};
 
 /// Share of `state.interval` after which changed streams are written, a part of them each time.
 const SNAPSHOT_PARTS: u32 = 6;
@@ -398,7 +398,8 @@ async fn apply(analysis: &Analysis, desired: Desired, module_info: &mut ModuleIn
         && must
     {
         // A module that was taken away must not go on for the sake of what it has learnt.
-        tracing::warn!(detector = name, digest, "begins anew: {error}");
+        let reason = one_line(error);
+        tracing::warn!(detector = name, digest, "begins anew: {reason}");
         let ends = Desired::Ends { name: name.clone() };
         outcome = match analysis.change(ends).await {
             Ok(()) => analysis.change(desired.clone()).await,
@@ -418,7 +419,8 @@ async fn apply(analysis: &Analysis, desired: Desired, module_info: &mut ModuleIn
             tracing::error!(
                 detector = name,
                 digest,
-                "detector not changed, what ran goes on: {error}"
+                "detector not changed, what ran goes on: {}",
+                one_line(error)
             );
             count("refused");
         }

@@ -77,6 +77,15 @@ pub fn init_logs(telemetry: &Telemetry) {
     };
 }
 
+/// A text of many lines as one: a backtrace must not tear a log entry apart, nor words of a guest look
+/// like entries of ours.
+#[must_use]
+pub fn one_line(text: impl std::fmt::Display) -> String {
+    let text = text.to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}
+
 /// Installs the recorder behind the `metrics` macros and returns what renders it.
 ///
 /// # Errors

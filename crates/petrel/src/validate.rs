@@ -12,6 +12,7 @@ use crate::cli::{EXIT_INVALID_CONFIG, ValidateArgs};
 use crate::config::{Config, Diagnostic, render};
 use crate::directory::{Change, Directory};
 use crate::modules::{Catalogue, LoadedModule, Loader};
+use crate::telemetry::one_line;
 
 /// Checks a file and everything that it names; prints all errors.
 ///
@@ -179,7 +180,7 @@ fn check_detectors(config: &Config, errors: &mut Vec<Diagnostic>) {
                         catalogue.put(&path, module);
                         continue;
                     }
-                    Err(error) => format!("{}: {error}", path.display()),
+                    Err(error) => format!("{}: {}", path.display(), one_line(error)),
                 },
                 Change::Unreadable { path, reason } => format!("{}: {reason}", path.display()),
                 Change::Gone { .. } => continue,
@@ -221,6 +222,6 @@ fn try_settings(module: &LoadedModule, settings: &str) -> Result<(), String> {
     match configured {
         Ok(_) => Ok(()),
         Err(fault) if fault.kind == FaultKind::Settings => Err(fault.message),
-        Err(fault) => Err(fault.to_string()),
+        Err(fault) => Err(one_line(fault)),
     }
 }
