@@ -228,7 +228,6 @@ async fn nobody_downstream_is_unavailable() {
 }
 
 /// Odd, but no reason to refuse or to change anything.
-#[ignore = "not seen to pass yet on a loaded machine"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn odd_records_pass() {
     let stage = Stage::new("");

@@ -93,7 +93,6 @@ detectors:
 }
 
 /// What only the machine can tell is checked too: directories, modules, the detectors' own settings.
-#[ignore = "not seen to pass yet on a loaded machine"]
 #[test]
 fn validate_asks_detectors_and_directories() {
     let scratch = Scratch::new("validate");

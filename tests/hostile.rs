@@ -122,74 +122,62 @@ async fn check(call: &str, deed: &str, class: &str, words: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn endless_loop() {
     check("observe", "spin", "timeout", "interrupt").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn endless_loop_when_a_window_ends() {
     check("advance", "spin", "timeout", "interrupt").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn memory_bomb() {
     check("observe", "bomb", "memory", "bomb").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn trap() {
     check("observe", "trap", "trap", "unreachable").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn endless_recursion() {
     check("observe", "recurse", "trap", "recurse").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn endless_log() {
     check("observe", "log-flood", "timeout", "interrupt").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn huge_output() {
     check("observe", "text-huge", "abi", "observe").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn too_many_findings() {
     check("observe", "findings-1025", "abi", "1025 findings").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn rows_that_are_not_there() {
     check("observe", "row", "abi", "findings[0].rows: row").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn scores_that_are_no_number() {
     check("observe", "score-nan", "abi", "findings[0].score: NaN").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn state_without_end() {
     check("save", "huge", "abi", "save").await;
 }
 
 /// What one detector does, another does not notice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn other_detectors_go_on() {
     let counter = [("counter.wasm", Module::counter("counter", "1.0.0"))];
     let stage = stage("template", "observe", "spin", &counter);
@@ -223,7 +211,6 @@ async fn other_detectors_go_on() {
 
 /// A guest that traps over the state that it saved itself: the state is set aside, records pass.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn state_that_traps_at_the_next_start() {
     let evil = [("evil.wasm", Module::evil())];
     let mut stage = stage("none", "load", "trap", &evil);

@@ -107,7 +107,6 @@ impl Place {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn a_module_comes_is_replaced_and_goes() {
     let mut place = Place::new(|_| ());
     let path = place.path("counter.wasm");
@@ -155,7 +154,6 @@ async fn a_module_comes_is_replaced_and_goes() {
 
 /// Kubernetes mounts a ConfigMap as links to links, and swaps the one in the middle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn a_symlink_is_swapped() {
     let [first, second] = ["1.0.0", "1.1.0"].map(|version| Module::counter("counter", version));
     let mut place = Place::new(|directory| {
@@ -181,7 +179,6 @@ async fn a_symlink_is_swapped() {
 
 /// A slow copy: what is there of it is no module, and until all of it is there the old one runs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn a_file_is_written_slowly() {
     let [first, second] = ["1.0.0", "1.1.0"].map(|version| Module::counter("counter", version));
     let mut place = Place::new(|directory| first.rename_to(&directory.join("counter.wasm")));
@@ -204,7 +201,6 @@ async fn a_file_is_written_slowly() {
 
 /// Who brings a built-in's name takes its place, and leaves it when it goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn a_module_takes_the_place_of_a_built_in_one() {
     let mut place = Place::new(|_| ());
     let path = place.path("my-novelty.wasm");
@@ -230,7 +226,6 @@ async fn a_module_takes_the_place_of_a_built_in_one() {
 
 /// A module whose words a built-in's state is not: what is learnt is worth more than what is new.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn a_module_that_cannot_read_the_old_state_is_refused() {
     let mut place = Place::new(|_| ());
     assert_eq!(place.send("novelty").await, None);
@@ -246,7 +241,6 @@ async fn a_module_that_cannot_read_the_old_state_is_refused() {
 
 /// The example in C, from its source to the anomaly that it finds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn a_module_in_c_finds_a_burst() {
     let module = match build::c_detector() {
         Ok(wasm) => Module(wasm),

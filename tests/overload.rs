@@ -74,7 +74,6 @@ fn resident_kib(process: &Process) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn what_is_too_much_is_refused_with_a_delay() {
     let (stage, open) = stage();
     let held = request("held");
@@ -132,7 +131,6 @@ async fn what_is_too_much_is_refused_with_a_delay() {
 
 /// SIGTERM: the ports close, what was admitted is finished and answered, then it ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn what_was_admitted_is_drained() {
     let (stage, open) = stage();
     let held = request("held");

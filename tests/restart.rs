@@ -60,7 +60,6 @@ fn crash(mut stage: Stage) -> Stage {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn what_was_learnt_outlives_a_kill() {
     let stage = with_counter(|| Ok(()));
     for second in 0..20 {
@@ -93,7 +92,6 @@ async fn what_was_learnt_outlives_a_kill() {
 
 /// Detectors that have learnt a service's vocabulary speak at once after a crash; those that have not, learn.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn a_crash_is_no_second_warm_up() {
     let is_about_the_new_line = |event: &Record| {
         let template = event.text("log.record.template").unwrap_or_default();
@@ -130,7 +128,6 @@ async fn a_crash_is_no_second_warm_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn damaged_state_is_set_aside() {
     type Damage = fn(&mut Vec<u8>);
     let damages: [(&str, Damage); 3] = [
@@ -176,7 +173,6 @@ async fn damaged_state_is_set_aside() {
 
 /// Nobody downstream accepts anything when the anomaly opens, nor until Petrel has crashed and come back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet on a loaded machine"]
 async fn events_outlive_an_outage_and_a_crash() {
     let is_up = Arc::new(AtomicBool::new(true));
     let answer = {
