@@ -5,8 +5,9 @@
 //! a WASM component. So a native detector and a sandboxed one are interchangeable.
 //!
 //! Authors: write a [`StreamDetector`], keep its series in a [`SeriesTable`], put findings into
-//! [`Findings`], make bytes of its state with [`saved`], take tails from [`math`], test it on
-//! stories (module `story`, behind the feature of that name), and end the crate with `petrel_detector::export!(PerStream<Yours>)`.
+//! [`Findings`], make bytes of its state with [`saved`], take tails from [`math`], test it on stories
+//! (module `story`, behind the feature of that name), and end the crate with
+//! `petrel_detector::export!(PerStream<Yours>)`.
 
 #![deny(unsafe_code)]
 

@@ -138,7 +138,7 @@ mod tests {
     use super::super::anomaly;
     use super::*;
 
-    /// An anomaly event as it arrives, in OTLP/JSON.
+    /// An anomaly event as it arrives, in OTLP/JSON, a minute after the anomaly began.
     fn event(name: &str, service: &str, start: &str, more: Vec<Value>) -> AnomalyEvent {
         let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
         let mut attributes = vec![
@@ -152,12 +152,14 @@ mod tests {
             json!({"key": "anomaly.evidence.gap_p99_s", "value": {"doubleValue": 2.5}}),
         ];
         attributes.extend(more);
+        let start: jiff::Timestamp = start.parse().unwrap();
+        let observed = (start.as_nanosecond() + 60_000_000_000).to_string();
         let request: ExportLogsServiceRequest = serde_json::from_value(json!({"resourceLogs": [{
             "resource": {"attributes": [text("service.name", service)]},
             "scopeLogs": [{"scope": {"name": "petrel/detectors/silence"}, "logRecords": [{
                 "eventName": name,
                 "timeUnixNano": "1767571200000000000",
-                "observedTimeUnixNano": "1767571260000000000",
+                "observedTimeUnixNano": observed,
                 "severityText": "WARN",
                 "body": {"stringValue": "auth has fallen silent"},
                 "attributes": attributes,

@@ -3,15 +3,15 @@
 //! Rules, from `anomaly` events and ground truth alone:
 //!
 //! - An anomaly **hits** an incident when service, type and direction are those that the incident must
-//!   show ([`expected`]), it starts within the incident or its
-//!   tolerance around it, and, where it names a template and the incident singles one out, that is the
-//!   one.
+//!   show ([`expected`]), it was detected after the incident began, it starts within the incident or
+//!   its tolerance around it, and, where it names a template and the incident singles one out, that is
+//!   the one.
 //! - Tolerance is the smaller of five minutes and the incident's length. It holds before the start too:
 //!   where a deviation began is an estimate, pulled back by a few low minutes that came just before, and
 //!   silence begins with the last record.
 //! - An anomaly that is no hit **belongs** to an incident as an effect of it when the service is the
-//!   same and it starts within the same bounds: when one template is written eight times as often, the
-//!   service's total rises too.
+//!   same, it was detected after the incident began and it starts within the same bounds: when one
+//!   template is written eight times as often, the service's total rises too.
 //! - Every other anomaly is a false alarm, whatever its tier or state and however early in the history.
 //!   An incident without a hit is missed.
 
@@ -112,7 +112,9 @@ fn hits(scene: &Scene, anomaly: &Anomaly) -> bool {
 }
 
 fn belongs(scene: &Scene, anomaly: &Anomaly) -> bool {
-    anomaly.service == scene.service && bounds(scene).contains(&anomaly.start)
+    anomaly.service == scene.service
+        && anomaly.detected >= scene.start
+        && bounds(scene).contains(&anomaly.start)
 }
 
 fn bounds(scene: &Scene) -> std::ops::RangeInclusive<EventTime> {
@@ -233,6 +235,12 @@ mod tests {
         check(
             RateSpike,
             anomaly("auth", "frequency", "above", 94, None),
+            "false alarm",
+        );
+        // Detected in minute 99, before anything was wrong.
+        check(
+            RateSpike,
+            anomaly("auth", "frequency", "above", 96, None),
             "false alarm",
         );
         check(
