@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use petrel_batch::{Attribute, ColumnRequest, ColumnSet, DataType, EventTime, RowEdits};
-use petrel_otlp::{ResourceCache, WalkPlan, WalkSettings, Workers, splice, walk};
+use petrel_otlp::{Buffers, ResourceCache, WalkPlan, WalkSettings, Workers, splice, walk};
 use prost::Message;
 
 const N_RECORDS: u32 = 1000;
@@ -55,16 +55,17 @@ fn bench(order: &str, bytes: &Bytes, prost: f64) {
     let walked = walk(&all);
     let batch = walked.batches[0].as_ref().expect("rows");
     let edits = template_edits();
+    let buffers = Buffers::default();
     report(
         "splice",
-        measure(|| splice(bytes, &walked.layout, &[(batch.places(), &edits)])),
+        measure(|| splice(bytes, &walked.layout, &[(batch.places(), &edits)], &buffers)),
     );
     report(
         "walk and splice",
         measure(|| {
             let walked = walk(&all);
             let batch = walked.batches[0].as_ref().expect("rows");
-            splice(bytes, &walked.layout, &[(batch.places(), &edits)])
+            splice(bytes, &walked.layout, &[(batch.places(), &edits)], &buffers)
         }),
     );
     report("copy of the bytes", measure(|| bytes.to_vec()));

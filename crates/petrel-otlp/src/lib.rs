@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod buffers;
 mod compress;
 mod encode;
 mod events;
@@ -21,6 +22,7 @@ mod status;
 mod walk;
 mod wire;
 
+pub use buffers::Buffers;
 pub use events::{EVENT_NAME_ATTRIBUTE, EventSettings, encode_events};
 pub use json::json_to_protobuf;
 pub use layout::{LISTED_MAX, Layout};

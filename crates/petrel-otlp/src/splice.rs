@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use petrel_batch::RowEdits;
 
+use crate::buffers::Buffers;
 use crate::encode::put_attribute;
 use crate::layout::{Frame, Layout};
 use crate::walk::check_key_value;
@@ -19,9 +20,14 @@ const ATTRIBUTES: u32 = tag(6, LENGTH);
 /// Each entry of `edits` are the places of one worker's rows (`LogBatch::places`) and what is added
 /// to them. `layout` is that of `request`. An attribute whose key a record has already is not added
 /// to that record, given that its key begins with one of the walk's reserved prefixes. What is named
-/// and does not exist (a row, a set, a place) is passed over. Costs one allocation of the new size.
+/// and does not exist (a row, a set, a place) is passed over. The copy is made in one of `buffers`.
 #[must_use]
-pub fn splice(request: &Bytes, layout: &Layout, edits: &[(&[u32], &RowEdits)]) -> Bytes {
+pub fn splice(
+    request: &Bytes,
+    layout: &Layout,
+    edits: &[(&[u32], &RowEdits)],
+    buffers: &Buffers,
+) -> Bytes {
     if edits.iter().all(|(_, edits)| edits.is_empty()) {
         return request.clone();
     }
@@ -30,10 +36,10 @@ pub fn splice(request: &Bytes, layout: &Layout, edits: &[(&[u32], &RowEdits)]) -
     if sizes.grown == 0 {
         return request.clone();
     }
-    let mut out = Vec::with_capacity(request.len() + sizes.grown);
+    let mut out = buffers.take(request.len() + sizes.grown);
     copy(request, layout, &additions, &sizes, &mut out);
     debug_assert_eq!(out.len(), request.len() + sizes.grown);
-    Bytes::from(out)
+    buffers.lend(out)
 }
 
 /// What each record gets, encoded.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use petrel_batch::EventTime;
 use petrel_otlp::receive::{ExportReply, LogsHandler, Received, Refusal, Transport};
-use petrel_otlp::{ResourceCache, WalkPlan, Walked, splice, walk};
+use petrel_otlp::{Buffers, ResourceCache, WalkPlan, Walked, splice, walk};
 
 use crate::analysis::{Analysis, worker_of};
 use crate::next_hop::NextHop;
@@ -17,6 +17,7 @@ use crate::telemetry::name;
 pub struct Inline {
     plan: RwLock<Arc<WalkPlan>>,
     resources: ResourceCache,
+    buffers: Buffers,
     analysis: Arc<Analysis>,
     next_hop: NextHop,
     last_arrival: AtomicU64,
@@ -34,6 +35,7 @@ impl Inline {
         Self {
             plan: RwLock::new(Arc::new(plan)),
             resources,
+            buffers: Buffers::default(),
             analysis,
             next_hop,
             last_arrival: AtomicU64::new(0),
@@ -102,7 +104,7 @@ impl Inline {
                     .iter()
                     .map(|(log_batch, edits)| (log_batch.places(), edits))
                     .collect();
-                splice(&walked.request, &walked.layout, &edits)
+                splice(&walked.request, &walked.layout, &edits, &self.buffers)
             }
             Err(skipped) => {
                 count_skipped(skipped.as_str(), walked.counts.rows);

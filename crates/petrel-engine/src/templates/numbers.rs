@@ -102,9 +102,8 @@ struct Number {
 
 /// A number, with or without a unit, or a duration such as `1m30.5s`.
 fn parse(text: &[u8]) -> Option<Number> {
-    let length = number_length(text)?;
+    let (value, length) = leading_number(text)?;
     let unit = text[length..].trim_ascii_start();
-    let value = decimal(&text[..length])?;
     if unit.is_empty() {
         return Some(Number { value, scale: None });
     }
@@ -126,8 +125,7 @@ fn duration(text: &[u8]) -> Option<f64> {
     let mut rest = text;
     let mut above = f64::INFINITY;
     loop {
-        let length = number_length(rest)?;
-        let value = decimal(&rest[..length])?;
+        let (value, length) = leading_number(rest)?;
         let (unit, tail) = rest[length..].split_first()?;
         let worth = match unit {
             b'd' => 86_400.0,
@@ -148,45 +146,72 @@ fn duration(text: &[u8]) -> Option<f64> {
     }
 }
 
-/// Length of sign, digits and fraction at the start of a text.
-fn number_length(text: &[u8]) -> Option<usize> {
-    let digits = |from: usize| {
-        text[from..]
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
+/// Sign, digits and fraction at the start of a text: their value, and how many bytes they take.
+fn leading_number(text: &[u8]) -> Option<(f64, usize)> {
+    /// Powers of ten, and whole numbers up to this, are exact: one division rounds once.
+    const EXACT_MAX: u64 = 1 << f64::MANTISSA_DIGITS;
+    const POWERS: [f64; 16] = [
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+    ];
+    let sign = usize::from(matches!(text.first(), Some(b'+' | b'-')));
+    let mut digits: u64 = 0;
+    let mut take = |from: usize| {
+        let text = text[from..].iter();
+        text.take_while(|byte| byte.is_ascii_digit())
+            .inspect(|&&byte| digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')))
             .count()
     };
-    let sign = usize::from(matches!(text.first(), Some(b'+' | b'-')));
-    let whole = digits(sign);
-    if whole == 0 {
+    let n_whole = take(sign);
+    if n_whole == 0 {
         return None;
     }
-    let mut end = sign + whole;
+    let mut end = sign + n_whole;
+    let mut n_fraction = 0;
     if text.get(end) == Some(&b'.') {
-        let fraction = digits(end + 1);
-        end += if fraction > 0 { 1 + fraction } else { 0 };
+        n_fraction = take(end + 1);
+        end += if n_fraction > 0 { 1 + n_fraction } else { 0 };
     }
-    (text[..end]
-        .iter()
-        .filter(|byte| byte.is_ascii_digit())
-        .count()
-        <= DIGITS_MAX)
-        .then_some(end)
-}
-
-fn decimal(text: &[u8]) -> Option<f64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    if n_whole + n_fraction > DIGITS_MAX {
+        return None;
+    }
+    let value = match POWERS.get(n_fraction) {
+        Some(power) if digits <= EXACT_MAX && text[0] == b'-' => -(digits as f64) / power,
+        Some(power) if digits <= EXACT_MAX => digits as f64 / power,
+        _ => std::str::from_utf8(&text[..end]).ok()?.parse().ok()?,
+    };
+    Some((value, end))
 }
 
 /// Whether a text is a number and nothing else.
 pub(super) fn is_bare(text: &[u8]) -> bool {
-    number_length(text) == Some(text.len())
+    leading_number(text).is_some_and(|(_, length)| length == text.len())
 }
 
 /// Whether a text is a number, with a unit or without.
 pub(super) fn is_plain(text: &[u8]) -> bool {
-    number_length(text).is_some_and(|length| {
+    leading_number(text).is_some_and(|(_, length)| {
         let unit = text[length..].trim_ascii_start();
         unit.is_empty() || words::unit(unit).is_some()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_number_is_worth_what_the_standard_library_says(
+            number in "[+-]?[0-9]{1,19}(\\.[0-9]{1,18})?",
+            rest in "([a-z%][a-z0-9.]{0,3})?",
+        ) {
+            let n_digits = number.bytes().filter(u8::is_ascii_digit).count();
+            let read = leading_number(format!("{number}{rest}").as_bytes());
+            let value: f64 = number.parse().unwrap();
+            let expected = (n_digits <= DIGITS_MAX).then_some((value.to_bits(), number.len()));
+            prop_assert_eq!(read.map(|(value, length)| (value.to_bits(), length)), expected);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Bodies that come again exactly: their templates and numbers without a scan. Nearly half of the
-//! records of an OpenStack installation are such; for others a look here costs a hash of the body.
+//! records of an OpenStack installation are such. For others a look here costs a hash of the body, so a
+//! stream that hardly repeats itself is looked at in one stretch of eight.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -11,11 +12,22 @@ const BODIES_MAX: usize = 256;
 const BODY_BYTES_MAX: usize = 4096;
 /// Records of a stream before its table is made: most streams of a large fleet are small.
 const RECORDS_MIN: u64 = 256;
+/// Looks of a stretch, and how many of them must find something for the next stretches not to be left
+/// out.
+const STRETCH: u32 = 512;
+const FOUND_MIN: u32 = STRETCH / 16;
+/// Stretches left out after one that found too little.
+const STRETCHES_OUT: u32 = 7;
 
 /// Bodies seen lately.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     entries: Vec<Entry>,
+    /// Of this stretch.
+    n_looks: u32,
+    n_found: u32,
+    /// Bodies that still pass without a look.
+    n_out: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -35,7 +47,8 @@ struct Entry {
 pub(super) struct Place(u64);
 
 impl Repeats {
-    /// The place of a body; none for a long one, and as long as the stream is small.
+    /// The place of a body; none for a long one, as long as the stream is small, and while looks are
+    /// not worth it.
     #[inline]
     pub(super) fn place(&mut self, body: &str, n_records: u64) -> Option<Place> {
         if body.len() > BODY_BYTES_MAX || n_records < RECORDS_MIN {
@@ -44,15 +57,32 @@ impl Repeats {
         if self.entries.is_empty() {
             self.entries.resize(BODIES_MAX, Entry::default());
         }
+        if self.n_out > 0 {
+            self.n_out -= 1;
+            return None;
+        }
         Some(Place(xxh3_64(body.as_bytes())))
     }
 
     /// The template of a body that was entered in the same epoch of the index.
     #[inline]
-    pub(super) fn find(&self, place: Place, epoch: u32) -> Option<Slot> {
-        self.entry(place)
+    pub(super) fn find(&mut self, place: Place, epoch: u32) -> Option<Slot> {
+        let found = self
+            .entry(place)
             .filter(|entry| entry.epoch == epoch)
-            .map(|entry| entry.slot)
+            .map(|entry| entry.slot);
+        self.n_looks += 1;
+        self.n_found += u32::from(found.is_some());
+        if self.n_looks == STRETCH {
+            let is_worth_it = self.n_found >= FOUND_MIN;
+            self.n_out = if is_worth_it {
+                0
+            } else {
+                STRETCH * STRETCHES_OUT
+            };
+            (self.n_looks, self.n_found) = (0, 0);
+        }
+        found
     }
 
     /// Enters a body in place of another.

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use petrel_batch::{Attribute, AttributeValue, RowEdits, StreamKey};
-use petrel_otlp::{ResourceCache, Walked, Workers, splice, walk};
+use petrel_otlp::{Buffers, ResourceCache, Walked, Workers, splice, walk};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -130,7 +130,7 @@ proptest! {
         let places: Vec<u32> = (0..walked.layout.n_records() as u32).collect();
         let nothing = RowEdits { sets, base: vec![RowEdits::NO_SET; places.len()], extra: vec![] };
         for edits in [&[][..], &[(&places[..], &nothing)]] {
-            let spliced = splice(&request, &walked.layout, edits);
+            let spliced = splice(&request, &walked.layout, edits, &Buffers::default());
             prop_assert_eq!(spliced.as_ptr(), request.as_ptr());
             prop_assert_eq!(spliced.len(), request.len());
         }
@@ -161,7 +161,7 @@ proptest! {
                 add(record, attributes);
             }
         }
-        let spliced = splice(&request, &walked.layout, &edits);
+        let spliced = splice(&request, &walked.layout, &edits, &Buffers::default());
         let actual = ExportLogsServiceRequest::decode(spliced.clone()).expect("still valid");
         // Debug text, since NaN is not equal to itself.
         prop_assert_eq!(format!("{actual:?}"), format!("{decoded:?}"));

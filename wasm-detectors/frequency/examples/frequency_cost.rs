@@ -1,6 +1,6 @@
 //! What the detector costs: nanoseconds a row in `observe`, and a series and minute in `advance`.
 //!
-//! `cargo run --release -p frequency --example cost`. Two days of 20 streams with 300 templates each,
+//! `cargo run --release -p frequency --example frequency_cost`. Two days of 20 streams with 300 templates each,
 //! daily rhythm, batches of 1,000 rows of one stream; the second day is timed.
 
 #![allow(

@@ -1,6 +1,6 @@
 //! False alarms on records in which nothing happens, and recall of faults, beside two naive rules.
 //!
-//! `cargo run --release -p frequency --example null -- [days] [keys] [seed]`. Counts of a minute are
+//! `cargo run --release -p frequency --example frequency_false_alarms -- [days] [keys] [seed]`. Counts of a minute are
 //! negative binomial around a daily and weekly rhythm with slow noise; a fifth of the keys have a daily
 //! burst of five minutes. The last half of the days is scored: once without faults, once with one of
 //! each kind for each key. Scores are recalibrated as in `DETECTION.md` 1.5; FA/d/k = false alarms a

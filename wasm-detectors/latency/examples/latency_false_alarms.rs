@@ -1,6 +1,6 @@
 //! How often the detector cries wolf, and what it finds, beside the simple rules.
 //!
-//! `cargo run --release -p latency --example false_alarms [keys] [days] [seed]` writes two worlds of
+//! `cargo run --release -p latency --example latency_false_alarms [keys] [days] [seed]` writes two worlds of
 //! log-normal durations with a daily rhythm and a restless mean: one calm, one with a fault in the last
 //! day of each key. An alarm is what passes the effect floors (20 %, 10 ms) and a score of 6 after the
 //! engine's calibration; the rules of thumb get the same floors. Alarms of a key within 30 minutes are one.

@@ -2,7 +2,7 @@
 //!
 //! The five kinds of source of `DETECTION.md` 5, four weeks each; at the end each source dies. Scores
 //! are the detector's own: calibration would lower those of sources that exceed them often.
-//! `cargo run --release -p silence --example null -- [sources of each kind] [seed]`
+//! `cargo run --release -p silence --example silence_false_alarms -- [sources of each kind] [seed]`
 
 use std::time::Duration;
 
