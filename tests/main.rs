@@ -12,6 +12,7 @@
 //! - `configs`: every file of `collector-config/`, run
 //! - `commands`: `run` without a file, and `validate`
 //! - `consumer`: the example for vendors, run as its README says
+//! - `demo`: the demo to its end, and the document that it prints
 //!
 //! The rest is what they share: `collector` (built from a pinned manifest) and `petrel` are the processes,
 //! `process` and `wait` keep them in hand, `client` and `sink` speak OTLP with them, `stage` puts Petrel
@@ -27,6 +28,7 @@ mod collector;
 mod commands;
 mod configs;
 mod consumer;
+mod demo;
 mod guests;
 mod hostile;
 mod hot_reload;

@@ -11,7 +11,7 @@ use crate::calibration::{TailKey, direction_code};
 use crate::detectors::{KindFacts, Provenance};
 use crate::streams::StreamFacts;
 
-/// The calibrated score that is 1.0 (`DETECTION.md` 1.7).
+/// The calibrated score that is 1.0.
 const SCORE_FULL: f64 = 12.0;
 const WARNING_FROM: f64 = 0.6;
 const CRITICAL_FROM: f64 = 0.8;
@@ -261,6 +261,12 @@ impl Anomaly {
             self.window = end.saturating_sub(found.finding.start.0);
             self.records = found.finding.records.or(self.records);
             self.evidence = evidence(found.finding, calibrated);
+            self.changed = true;
+        }
+        // What is counted rather than measured goes on while it lasts.
+        let is_counted = found.finding.observed.is_none();
+        if is_counted && found.finding.records > self.records {
+            self.records = found.finding.records;
             self.changed = true;
         }
         let tier = Tier::of(score_of(calibrated, found.level));

@@ -1,6 +1,6 @@
 //! Calibration: from a detector's own score to how often a score so high comes, for its series.
 //!
-//! `DETECTION.md` 1.5: the exceedances of `report_from` (u) are counted and their tail is fitted, per
+//! The exceedances of `report_from` (u) are counted and their tail is fitted, per
 //! series and direction. A score s becomes s' = -log10(r) + (s - u) * 0.434 / theta, where r is the
 //! rate of exceedances a minute of event time and theta their mean excess; so 10^s' minutes is how
 //! rarely such a score comes by itself, whatever the detector tests and how often.

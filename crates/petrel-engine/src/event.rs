@@ -1,4 +1,4 @@
-//! Anomaly events as `SCHEMA.md` says: a change in an anomaly's life as a log record of Petrel's own.
+//! Anomaly events: a change in an anomaly's life as a log record of Petrel's own.
 
 use std::borrow::Cow;
 use std::sync::Arc;

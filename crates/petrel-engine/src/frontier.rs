@@ -50,6 +50,8 @@ pub struct Step {
 pub struct Frontier {
     /// Where it stood before the request; zero until three records have come.
     pub before: EventTime,
+    /// A time after this speaks only for its own stream, and not at once.
+    pub latest: EventTime,
     /// How it moved, ascending by place.
     pub steps: Vec<Step>,
 }
@@ -71,7 +73,8 @@ impl Frontier {
 /// Computes the frontier at intake, from the requests in the order of their sequence numbers.
 ///
 /// A jump far ahead is believed when three records in a row and a quarter of the active streams
-/// agree. Reads no clock: a recording of 2019 is as good as today.
+/// agree, and never beyond what the request's arrival allows. Reads no clock: a recording of 2019 is as
+/// good as today.
 #[derive(Debug)]
 pub struct FrontierClock {
     ahead: u64,
@@ -110,10 +113,15 @@ impl FrontierClock {
 
     /// Takes the parts of the next request (one a worker, in any order) and returns its frontier.
     ///
+    /// `latest` is some minutes after the request came in: a clock that runs further ahead must not
+    /// carry the others along, so later times do not move the frontier. The largest time there is
+    /// stands for "whatever they say".
+    ///
     /// Well below 1 ns a record while nothing jumps and no step is crossed, about 10 ns otherwise.
-    pub fn admit(&mut self, parts: &[&LogBatch]) -> Frontier {
+    pub fn admit(&mut self, parts: &[&LogBatch], latest: EventTime) -> Frontier {
         let mut frontier = Frontier {
             before: EventTime(self.known.told),
+            latest,
             steps: Vec::new(),
         };
         let times = parts
@@ -123,14 +131,17 @@ impl FrontierClock {
             return frontier;
         };
         let reach = self.known.reach;
-        if reach.newest > 0 && !reach.doubts() && newest < self.known.told + self.step {
+        let is_early = newest <= latest.0 && newest < self.known.told.saturating_add(self.step);
+        if reach.newest > 0 && !reach.doubts() && is_early {
             for run in parts.iter().flat_map(|part| part.runs()) {
                 self.mark_active(run.resource.stream.stable_hash());
             }
             self.known.reach.step_to(newest, self.ahead);
         } else {
             for_each_row(parts, |place, time, head| {
-                self.walk(place, time, head, &mut frontier.steps);
+                if time <= latest.0 {
+                    self.walk(place, time, head, &mut frontier.steps);
+                }
             });
         }
         frontier

@@ -32,7 +32,7 @@ pub struct Limits {
     /// Ids of events that the global stage remembers. Full: oldest forgotten, so that a very late
     /// duplicate passes.
     pub event_ids: usize,
-    /// Attributes of an anomaly event besides its evidence (`SCHEMA.md`). Full: the least telling
+    /// Attributes of an anomaly event besides its evidence. Full: the least telling
     /// are left out.
     pub event_attributes: usize,
 }

@@ -36,6 +36,8 @@ pub(crate) struct Pass<'b> {
     pub(crate) edits: EditBuilder,
     /// The frontier where the pass stands.
     pub(crate) frontier: u64,
+    /// The frontier's bound.
+    pub(crate) latest: u64,
     pub(crate) judgement: Judgement,
     /// Whether somebody asked for the numbers in bodies.
     pub(crate) wants_numbers: bool,
@@ -60,6 +62,7 @@ impl<'b> Pass<'b> {
             computed,
             edits: EditBuilder::new(settings.enrichment, &settings.attribute_prefix, n_rows),
             frontier: 0,
+            latest: 0,
             judgement: Judgement::default(),
             wants_numbers: false,
             is_spent,

@@ -22,10 +22,10 @@ pub enum Enrichment {
 /// Settings of the engine; all workers and the global stage of one Petrel have the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Calibrated score from which an anomaly opens (`DETECTION.md` 1.6); 6.0 = once in 1.9 years
+    /// Calibrated score from which an anomaly opens; 6.0 = once in 1.9 years
     /// of a series' minutes.
     pub threshold: f64,
-    /// What a kind that is provisional must score beyond the threshold; 2.0. `DETECTION.md` 1.9 has ten
+    /// What a kind that is provisional must score beyond the threshold; 2.0. There are ten
     /// to thirty times as many false alarms in the first days as later, when rarity is still a guess.
     pub provisional_margin: f64,
     /// Calibrated score below which an open anomaly goes quiet; 2.0.
@@ -41,14 +41,14 @@ pub struct Settings {
     pub expire_after: Duration,
     /// How near two onsets lie that are taken for one; 5 minutes.
     pub fold_within: Duration,
-    /// Half-life of what calibration remembers; 60 hours (`DETECTION.md` 1.5: two to three days).
+    /// Half-life of what calibration remembers; 60 hours.
     pub half_life: Duration,
     /// Event time that the prior rate of exceedances stands for; one day. The prior counts as if the
     /// series had lived so long at exactly that rate.
     pub prior_span: Duration,
     /// How far behind its stream's newest record a record may come without being late; 60 seconds.
     pub lateness: Duration,
-    /// How late a record is still shown to detectors; 30 minutes (the ring of `DETECTION.md` 1.1).
+    /// How late a record is still shown to detectors; 30 minutes.
     pub late_use: Duration,
     /// How far ahead of its stream a record moves the watermark by itself; 5 minutes.
     pub ahead: Duration,

@@ -71,13 +71,19 @@ impl StreamClock {
         self.reach.newest
     }
 
-    /// Takes the next record; `frontier` is zero while it is unknown.
+    /// Takes the next record; `frontier` is zero while it is unknown, `latest` the frontier's own bound.
     #[inline]
-    pub(crate) fn arrive(&mut self, time: u64, frontier: u64, by: &ClockSettings) -> Arrival {
+    pub(crate) fn arrive(
+        &mut self,
+        time: u64,
+        frontier: u64,
+        latest: u64,
+        by: &ClockSettings,
+    ) -> Arrival {
         // A frontier vouches for what is not far ahead of it; without one the first record is
-        // believed, since nothing speaks against it.
-        let vouched =
-            time <= frontier.saturating_add(by.ahead) || frontier == 0 && self.reach.newest == 0;
+        // believed, unless it comes from the future.
+        let is_first = frontier == 0 && self.reach.newest == 0 && time <= latest;
+        let vouched = time <= frontier.saturating_add(by.ahead) || is_first;
         if time > self.reach.newest && vouched {
             self.reach.vouch(time, by.ahead);
         } else {
@@ -96,11 +102,12 @@ impl StreamClock {
             self.first = time;
         }
         if time < self.watermark {
-            return if time.saturating_add(by.late_use) < self.watermark {
-                Arrival::BeyondUse
-            } else {
-                Arrival::Late
-            };
+            if time.saturating_add(by.late_use) < self.watermark {
+                return Arrival::BeyondUse;
+            }
+            // The stream has fallen behind the others: from now on it is waited for that long.
+            self.keep_distance(frontier.saturating_sub(time));
+            return Arrival::Late;
         }
         self.keep_distance(frontier.saturating_sub(time));
         self.watermark = self
@@ -111,7 +118,7 @@ impl StreamClock {
 
     #[inline]
     fn keep_distance(&mut self, distance: u64) {
-        if self.reach.newest >= self.distance_since + DISTANCE_SPAN {
+        if self.reach.newest >= self.distance_since.saturating_add(DISTANCE_SPAN) {
             self.distance_before = self.distance;
             self.distance = 0;
             self.distance_since = self.reach.newest;

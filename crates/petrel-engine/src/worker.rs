@@ -110,6 +110,7 @@ impl Worker {
         pass.judgement.gaps = frontier.steps.iter().filter_map(|step| step.gap).collect();
         pass.wants_numbers = self.instances.iter().any(Instance::wants_numbers);
         pass.frontier = frontier.before.0.max(self.frontier);
+        pass.latest = frontier.latest.0;
         self.end_interruption(frontier.after().0);
         self.revive_due(&mut pass);
         for instance in &mut self.instances {
@@ -157,7 +158,9 @@ impl Worker {
                 .streams
                 .get_mut(id)
                 .expect("no stream leaves during its run");
-            let arrival = stream.clock.arrive(time, pass.frontier, &self.clock);
+            let arrival = stream
+                .clock
+                .arrive(time, pass.frontier, pass.latest, &self.clock);
             if stream.clock.watermark >= stream.next_close {
                 self.cross(pass, &[id], row);
             }

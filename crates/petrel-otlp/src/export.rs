@@ -127,7 +127,10 @@ impl ExportError {
     }
 
     fn no_answer(timeout: Duration) -> Self {
-        let message = format!("the next hop did not answer within {timeout:?}");
+        let message = format!(
+            "the next hop did not answer within {:.1} s",
+            timeout.as_secs_f64()
+        );
         Self::Retryable(Refusal::new(Code::DeadlineExceeded, message))
     }
 }

@@ -24,6 +24,12 @@ const HEAD_MAX: usize = 6;
 /// Decoded and put together the parts are the request. A record that alone, with its resource and
 /// scope, is larger goes alone. A request that is small enough is the only part, unlooked at.
 ///
+/// What parts repeat, a resource and a scope, is at most half of `bytes_max`, so that all parts
+/// together are at most a few times the request. A `ResourceLogs` whose resource takes more is not
+/// cut, nor is a `ScopeLogs` whose scope and resource together do. What is not cut goes as it is,
+/// in a part of its own if it is too large; whether to take that is for the next hop to say. Unknown
+/// fields of the request itself are repeated too, and count with each resource.
+///
 /// # Errors
 /// [`Malformed`] when the framing around records is broken; after a walk it is not.
 pub fn split(request: &Bytes, bytes_max: usize) -> Result<Vec<Bytes>, Malformed> {
@@ -32,6 +38,9 @@ pub fn split(request: &Bytes, bytes_max: usize) -> Result<Vec<Bytes>, Malformed>
     }
     let (common, _) = fields(request, whole(request), RESOURCE_LOGS)?;
     let common_len = common.len();
+    if common_len > bytes_max / 2 {
+        return Ok(vec![request.clone()]);
+    }
     let mut parts = Parts {
         request,
         bytes_max,
@@ -39,7 +48,6 @@ pub fn split(request: &Bytes, bytes_max: usize) -> Result<Vec<Bytes>, Malformed>
         common_len,
         resources: Vec::new(),
         size: common_len,
-        n_records: 0,
         done: Vec::new(),
     };
     each_message(
@@ -52,7 +60,9 @@ pub fn split(request: &Bytes, bytes_max: usize) -> Result<Vec<Bytes>, Malformed>
     Ok(parts.done)
 }
 
-/// Cuts a request in two, or three where one record is large; `None` when it is one record or none.
+/// Cuts a request in two, or a few more where single records, resources or scopes are large; `None`
+/// when it stays whole: it is one record or none, or nearly all of it shares a resource and scope
+/// that [`split`] would not repeat, here those of more than five sixteenths of the request.
 ///
 /// # Errors
 /// As [`split`].
@@ -159,7 +169,6 @@ struct Parts<'a> {
     resources: Vec<PartResource>,
     /// What it will take at most.
     size: usize,
-    n_records: usize,
     done: Vec<Bytes>,
 }
 
@@ -182,9 +191,9 @@ impl Parts<'_> {
             resource: frame,
             in_part: None,
         };
-        if !has_scopes {
-            self.make_room(open.resource_len);
-            self.open_resource(&mut open);
+        if !has_scopes || !self.may_repeat(open.resource_len) {
+            self.whole_resource_logs(resource_logs);
+            return Ok(());
         }
         each_message(request, resource_logs, SCOPE_LOGS, |_, scope_logs| {
             self.scope_logs(scope_logs, &mut open)
@@ -194,23 +203,22 @@ impl Parts<'_> {
     fn scope_logs(&mut self, scope_logs: Span, open: &mut Open) -> Result<(), Malformed> {
         let (scope, has_records) = fields(self.request, scope_logs, LOG_RECORDS)?;
         let scope_len = scope.len() + HEAD_MAX;
-        if !has_records {
-            self.make_room(open.resource_len + scope_len);
-            self.open_scope(&scope, scope_len, open);
+        if !has_records || !self.may_repeat(open.resource_len + scope_len) {
+            self.whole_scope_logs(scope_logs, open);
+            return Ok(());
         }
         let mut in_part = None;
         each_message(self.request, scope_logs, LOG_RECORDS, |record, _| {
             let length = record.range().len();
             if in_part != Some(self.done.len()) {
-                self.make_room(open.resource_len + scope_len + length);
-                self.open_scope(&scope, scope_len, open);
-            } else if self.size + length > self.bytes_max && self.n_records > 0 {
+                self.make_room_in(open, scope_len + length);
+                self.open_scope(scope.clone(), scope_len, open);
+            } else if self.size + length > self.bytes_max {
                 self.end_part();
-                self.open_scope(&scope, scope_len, open);
+                self.open_scope(scope.clone(), scope_len, open);
             }
             in_part = Some(self.done.len());
             self.size += length;
-            self.n_records += 1;
             let resource = self.resources.last_mut();
             if let Some(scope) = resource.and_then(|resource| resource.scopes.last_mut()) {
                 scope.records.push(record);
@@ -219,11 +227,40 @@ impl Parts<'_> {
         })
     }
 
+    /// Whether `length` bytes around records, beside the request's own, may stand in several parts.
+    fn may_repeat(&self, length: usize) -> bool {
+        self.common_len + length <= self.bytes_max / 2
+    }
+
+    /// Takes a `ResourceLogs` uncut.
+    fn whole_resource_logs(&mut self, resource_logs: Span) {
+        let length = resource_logs.range().len() + HEAD_MAX;
+        self.make_room(length);
+        self.size += length;
+        self.resources.push(PartResource {
+            frame: Pieces(vec![resource_logs]),
+            scopes: Vec::new(),
+        });
+    }
+
+    /// Takes a `ScopeLogs` uncut.
+    fn whole_scope_logs(&mut self, scope_logs: Span, open: &mut Open) {
+        let length = scope_logs.range().len() + HEAD_MAX;
+        self.make_room_in(open, length);
+        self.open_scope(Pieces(vec![scope_logs]), length, open);
+    }
+
     /// Ends the part when it has something already and `length` more would be too much.
     fn make_room(&mut self, length: usize) {
         if !self.resources.is_empty() && self.size + length > self.bytes_max {
             self.end_part();
         }
+    }
+
+    /// Makes room for `length` bytes of a resource, and for the resource where the part has it not yet.
+    fn make_room_in(&mut self, open: &Open, length: usize) {
+        let is_in_part = open.in_part == Some(self.done.len());
+        self.make_room(length + if is_in_part { 0 } else { open.resource_len });
     }
 
     fn open_resource(&mut self, open: &mut Open) {
@@ -237,12 +274,12 @@ impl Parts<'_> {
         }
     }
 
-    fn open_scope(&mut self, scope: &Pieces, scope_len: usize, open: &mut Open) {
+    fn open_scope(&mut self, frame: Pieces, length: usize, open: &mut Open) {
         self.open_resource(open);
-        self.size += scope_len;
+        self.size += length;
         if let Some(resource) = self.resources.last_mut() {
             resource.scopes.push(PartScope {
-                frame: scope.clone(),
+                frame,
                 records: Pieces::default(),
             });
         }
@@ -250,7 +287,7 @@ impl Parts<'_> {
 
     fn end_part(&mut self) {
         let resources = std::mem::take(&mut self.resources);
-        let mut out = Vec::with_capacity(self.size + self.common_len);
+        let mut out = Vec::with_capacity(self.size);
         self.common.put(self.request, &mut out);
         for resource in &resources {
             put_head(&mut out, RESOURCE_LOGS, resource.len());
@@ -263,7 +300,6 @@ impl Parts<'_> {
         }
         self.done.push(out.into());
         self.size = self.common_len;
-        self.n_records = 0;
     }
 }
 

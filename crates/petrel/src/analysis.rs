@@ -3,6 +3,7 @@
 //! at all.
 
 mod change;
+mod kept;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -10,11 +11,11 @@ use std::time::Duration;
 
 use petrel_batch::{ColumnSet, EventTime, LogBatch, RowEdits, StreamKey};
 use petrel_engine::{
-    Continuity, DetectorSpec, FrontierClock, GlobalStage, Judgement, Scope, Settings, StreamState,
-    Worker,
+    Continuity, DetectorSpec, FrontierClock, GlobalStage, Judgement, Scope, Settings, Worker,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use self::kept::Kept;
 use crate::counting;
 use crate::junction::Junction;
 use crate::outbox::Outbox;
@@ -24,6 +25,11 @@ use crate::workers::{Part, Report, Workers};
 
 /// Requests in detection at one time; further ones wait for their turn within the budget.
 pub const SLOTS: usize = 64;
+/// KiB of requests in detection at one time: 128 MiB, also of those that have gone on without an answer.
+/// A request of whatever size takes at least its share of a slot.
+const SLOTS_KIB: usize = 128 << 10;
+/// A record so long after its arrival does not move the frontier: somebody's clock runs ahead.
+const AHEAD: Duration = petrel_otlp::AHEAD_OF_ARRIVAL;
 
 /// Edits for the rows of one request: for each part its worker's batch and what is added to it.
 pub type Edits = Vec<(Arc<LogBatch>, RowEdits)>;
@@ -50,8 +56,6 @@ impl Skipped {
 
 type Requests = Junction<Option<Judgement>, Waiting>;
 type Roster = Arc<RwLock<BTreeMap<String, DetectorSpec>>>;
-/// The last snapshot of every stream, for a worker that has to be made anew.
-type Kept = Arc<Mutex<BTreeMap<StreamKey, StreamState>>>;
 
 /// Detection, shared by all requests.
 #[derive(Debug)]
@@ -63,7 +67,7 @@ pub struct Analysis {
     slots: Arc<Semaphore>,
     budget: Duration,
     roster: Roster,
-    kept: Kept,
+    kept: Arc<Kept>,
     outbox: Outbox,
 }
 
@@ -119,6 +123,7 @@ impl Analysis {
             streams,
             frontier: saved_frontier,
             global_stage,
+            ..
         } = start.knowledge;
         let loads = [
             saved_frontier.map(|bytes| frontier.load(&bytes)),
@@ -127,10 +132,9 @@ impl Analysis {
         for error in loads.into_iter().flatten().filter_map(Result::err) {
             tracing::warn!(%error, "a part of the saved state is set aside");
         }
-        let streams = streams
-            .into_iter()
-            .map(|stream| (stream.key.clone(), stream));
-        let kept: Kept = Arc::new(Mutex::new(streams.collect()));
+        let kept = Kept::new(n_workers * settings.limits.streams);
+        kept.put(streams);
+        let kept = Arc::new(kept);
         let roster: Roster = Arc::new(RwLock::new(start.roster));
         let rebuild = {
             let (roster, kept) = (Arc::clone(&roster), Arc::clone(&kept));
@@ -155,7 +159,7 @@ impl Analysis {
                 next_sequence: 0,
                 frontier,
             }),
-            slots: Arc::new(Semaphore::new(SLOTS)),
+            slots: Arc::new(Semaphore::new(SLOTS_KIB)),
             budget: start.budget,
             roster,
             kept,
@@ -179,22 +183,30 @@ impl Analysis {
         )
     }
 
-    /// Has a request analysed: `parts[i]` are the rows of worker `i`. Waits for a turn and an answer
-    /// within the budget.
+    /// Has a request of `n_bytes` analysed that came in at `arrival`: `parts[i]` are the rows of worker
+    /// `i`. Waits for a turn and an answer within the budget.
     ///
     /// # Errors
     /// [`Skipped`]; the request goes on as it is.
-    pub async fn analyse(&self, parts: Vec<Option<LogBatch>>) -> Result<Edits, Skipped> {
+    pub async fn analyse(
+        &self,
+        parts: Vec<Option<LogBatch>>,
+        n_bytes: usize,
+        arrival: EventTime,
+    ) -> Result<Edits, Skipped> {
         let parts: Vec<_> = parts.into_iter().map(|part| part.map(Arc::new)).collect();
         if parts.iter().all(Option::is_none) {
             return Ok(Vec::new());
         }
+        let share = (n_bytes / 1024).clamp(SLOTS_KIB / SLOTS, SLOTS_KIB) as u32;
         let judged = async {
             let slot = Arc::clone(&self.slots)
-                .acquire_owned()
+                .acquire_many_owned(share)
                 .await
                 .map_err(|_| Skipped::Gone)?;
-            self.admit(&parts, slot).await.map_err(|_| Skipped::Gone)
+            self.admit(&parts, arrival, slot)
+                .await
+                .map_err(|_| Skipped::Gone)
         };
         let edits = tokio::time::timeout(self.budget, judged)
             .await
@@ -210,12 +222,17 @@ impl Analysis {
     fn admit(
         &self,
         parts: &[Option<Arc<LogBatch>>],
+        arrival: EventTime,
         slot: OwnedSemaphorePermit,
     ) -> oneshot::Receiver<Vec<(usize, RowEdits)>> {
         let (reply, answer) = oneshot::channel();
         let mut intake = lock(&self.intake);
         let present: Vec<&LogBatch> = parts.iter().flatten().map(Arc::as_ref).collect();
-        let frontier = Arc::new(intake.frontier.admit(&present));
+        let frontier = Arc::new(
+            intake
+                .frontier
+                .admit(&present, arrival.saturating_add(AHEAD)),
+        );
         let sequence = intake.next_sequence;
         intake.next_sequence += 1;
         let concerned: Vec<usize> = (0..parts.len())
@@ -272,9 +289,10 @@ impl Analysis {
             counting::health(&taken.changes);
             streams.extend(taken.streams);
         }
-        keep(&self.kept, &streams);
+        self.kept.put(streams.iter().cloned());
         Knowledge {
             streams,
+            gone: self.kept.take_gone(),
             frontier: Some(lock(&self.intake).frontier.save()),
             global_stage: Some(lock(&self.global).save()),
         }
@@ -303,19 +321,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn keep(kept: &Mutex<BTreeMap<StreamKey, StreamState>>, streams: &[StreamState]) {
-    let mut kept = lock(kept);
-    for stream in streams {
-        kept.insert(stream.key.clone(), stream.clone());
-    }
-}
-
 fn build_worker(
     index: usize,
     n_workers: usize,
     settings: &Arc<Settings>,
     roster: &RwLock<BTreeMap<String, DetectorSpec>>,
-    kept: &Mutex<BTreeMap<StreamKey, StreamState>>,
+    kept: &Kept,
 ) -> anyhow::Result<Worker> {
     let mut worker = Worker::new(Arc::clone(settings));
     for spec in roster
@@ -325,11 +336,8 @@ fn build_worker(
     {
         worker.add(spec.clone())?;
     }
-    for (_, stream) in lock(kept)
-        .iter()
-        .filter(|(key, _)| worker_of(key, n_workers) == index)
-    {
-        for aside in worker.restore(stream.clone(), Continuity::Interrupted) {
+    for stream in kept.streams(|key| worker_of(key, n_workers) == index) {
+        for aside in worker.restore(stream, Continuity::Interrupted) {
             tracing::warn!(
                 stream = %aside.key,
                 part = aside.part.name,
@@ -346,7 +354,7 @@ fn build_worker(
 fn report(
     junction: Arc<Requests>,
     global: Arc<Mutex<GlobalStage>>,
-    kept: Kept,
+    kept: Arc<Kept>,
     outbox: Outbox,
 ) -> Report {
     Arc::new(move |sequence, worker, judgement| {
@@ -364,7 +372,7 @@ fn report(
             outbox.push(&settled.events);
             counting::tally(&settled.tally);
             counting::health(&settled.changes);
-            keep(&kept, &settled.evicted);
+            kept.put(settled.evicted);
             // Nobody waits any more when the budget is over: the edits are dropped, events are not.
             let _ = waiting
                 .reply

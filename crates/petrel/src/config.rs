@@ -102,7 +102,8 @@ pub struct Retry {
     pub initial_interval: Duration,
     /// Longest wait.
     pub max_interval: Duration,
-    /// After so long an event is dropped and counted; zero = never.
+    /// After so long an event is dropped and counted; zero, the default, is never: the outbox has a bound
+    /// of its own.
     pub max_elapsed_time: Duration,
 }
 
@@ -285,7 +286,7 @@ impl Exporter {
             retry: Retry {
                 initial_interval: Duration::from_secs(5),
                 max_interval: Duration::from_secs(30),
-                max_elapsed_time: Duration::from_secs(300),
+                max_elapsed_time: Duration::ZERO,
             },
         }
     }
@@ -405,13 +406,17 @@ fn read_config(root: &Node, errors: &mut Vec<Diagnostic>) -> Config {
 }
 
 /// Paths of values that are checked against the machine.
-const PLACES: [&str; 6] = [
+const PLACES: [&str; 10] = [
     "detectors.directory",
     "state.directory",
     "receivers.otlp.protocols.grpc.endpoint",
     "receivers.otlp.protocols.http.endpoint",
     "telemetry.metrics.endpoint",
     "telemetry.health.endpoint",
+    "exporters.otlp_grpc.endpoint",
+    "exporters.otlp.endpoint",
+    "exporters.otlp_http.endpoint",
+    "exporters.otlphttp.endpoint",
 ];
 
 fn places(root: &Node) -> BTreeMap<&'static str, Range<usize>> {

@@ -69,13 +69,18 @@ impl Inline {
             "",
             arrival,
             workers,
-        )?;
+        );
+        let walked = walked.map_err(|malformed| {
+            let refusal = Refusal::from(malformed);
+            self.refused(&refusal, received.transport);
+            refusal
+        })?;
         let transport = received.transport.name();
         let n_records = walked.counts.records;
         if n_records == 0 {
             return Ok(ExportReply::default());
         }
-        let request = self.analyse(walked).await;
+        let request = self.analyse(walked, arrival).await;
         let outcome = self
             .next_hop
             .export(request, n_records, received.timeout)
@@ -91,12 +96,16 @@ impl Inline {
     }
 
     /// The request's bytes with what detection adds; as they came when it has nothing to say in time.
-    async fn analyse(&self, mut walked: Walked) -> bytes::Bytes {
+    async fn analyse(&self, mut walked: Walked, arrival: EventTime) -> bytes::Bytes {
         count_skipped("enriched", walked.counts.skipped_enriched);
         count_skipped("unlisted", walked.counts.unlisted);
+        count_odd("invalid_utf8", walked.counts.invalid_utf8);
+        count_odd("without_time", walked.counts.without_time);
+        count_odd("ahead_of_arrival", walked.counts.ahead_of_arrival);
         let started = started();
         let parts = std::mem::take(&mut walked.batches);
-        let edits = self.analysis.analyse(parts).await;
+        let n_bytes = walked.request.len();
+        let edits = self.analysis.analyse(parts, n_bytes, arrival).await;
         metrics::histogram!(name::DETECTION_SECONDS).record(started.elapsed().as_secs_f64());
         match edits {
             Ok(edits) => {
@@ -129,6 +138,12 @@ impl LogsHandler for Inline {
 fn count_skipped(reason: &'static str, n_records: u64) {
     if n_records > 0 {
         metrics::counter!(name::SKIPPED, "reason" => reason).increment(n_records);
+    }
+}
+
+fn count_odd(reason: &'static str, n_records: u64) {
+    if n_records > 0 {
+        metrics::counter!(name::ODD, "reason" => reason).increment(n_records);
     }
 }
 

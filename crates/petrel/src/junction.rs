@@ -70,11 +70,12 @@ impl<Part, Waiting> Junction<Part, Waiting> {
             {
                 return;
             }
+            // First, so that a panic in `settle` ends this request and not all that follow.
+            turns.next += 1;
             if let Some(mut request) = turns.requests.remove(&next) {
                 request.parts.sort_by_key(|(worker, _)| *worker);
                 settle(next, request.parts, request.waiting);
             }
-            turns.next += 1;
         }
     }
 

@@ -1,10 +1,12 @@
 //! Where requests and anomaly events go: an OTLP exporter, or nowhere, with anomalies on stdout.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use petrel_batch::EventRecord;
+use petrel_batch::EventTime;
 use petrel_otlp::export::{
     self, Backoff, Compression, Exporter, ExporterSettings, RetrySettings, export_with_retry,
 };
@@ -12,7 +14,8 @@ use petrel_otlp::receive::{ExportReply, Refusal};
 use petrel_otlp::{EventSettings, encode_events};
 
 use crate::config::{self, Protocol};
-use crate::outbox::Outbox;
+use crate::inline::now;
+use crate::outbox::{Encoder, Format, Outbox};
 use crate::print::json_line;
 use crate::telemetry::name;
 
@@ -30,6 +33,8 @@ pub enum NextHop {
         exporter: Exporter,
         /// How events are tried again.
         retry: RetrySettings,
+        /// Keeps the log readable while it is down.
+        complaints: Arc<Complaints>,
     },
 }
 
@@ -67,21 +72,28 @@ impl NextHop {
         Ok(Self::Otlp {
             exporter: Exporter::new(&settings)?,
             retry,
+            complaints: Arc::default(),
         })
     }
 
     /// How anomaly events are written for it: OTLP, or JSON lines where records end.
     #[must_use]
-    pub fn encoder(&self) -> fn(&EventRecord) -> Bytes {
+    pub fn encoder(&self) -> Encoder {
         match self {
-            Self::Nowhere => json_line,
-            Self::Otlp { .. } => |event| {
-                // The engine has set the attribute already, where it is wanted.
-                let settings = EventSettings {
-                    event_name_attribute: None,
-                    ..EventSettings::default()
-                };
-                encode_events(std::slice::from_ref(event), &settings)
+            Self::Nowhere => Encoder {
+                format: Format::JsonLines,
+                encode: json_line,
+            },
+            Self::Otlp { .. } => Encoder {
+                format: Format::Otlp,
+                encode: |event| {
+                    // The engine has set the attribute already, where it is wanted.
+                    let settings = EventSettings {
+                        event_name_attribute: None,
+                        ..EventSettings::default()
+                    };
+                    encode_events(std::slice::from_ref(event), &settings)
+                },
             },
         }
     }
@@ -96,7 +108,12 @@ impl NextHop {
         n_records: u64,
         timeout: Option<Duration>,
     ) -> Result<ExportReply, Refusal> {
-        let Self::Otlp { exporter, .. } = self else {
+        let Self::Otlp {
+            exporter,
+            complaints,
+            ..
+        } = self
+        else {
             return Ok(ExportReply::default());
         };
         let outcome = exporter.export(request, timeout).await;
@@ -111,6 +128,13 @@ impl NextHop {
         if failed > 0 {
             metrics::counter!(name::SEND_FAILED, "exporter" => "otlp").increment(failed);
         }
+        if let Err(error) = &outcome
+            && complaints.is_due(now())
+        {
+            tracing::warn!(
+                "the next hop does not take records, their senders are told so: {error}"
+            );
+        }
         outcome.map_err(Refusal::from)
     }
 
@@ -121,7 +145,10 @@ impl NextHop {
             if let Self::Nowhere = &self {
                 print(&request.bytes);
             }
-            if let Self::Otlp { exporter, retry } = &self {
+            if let Self::Otlp {
+                exporter, retry, ..
+            } = &self
+            {
                 seed += 1;
                 let backoff = Backoff::new(*retry, seed);
                 let sent = export_with_retry(exporter, request.bytes.clone(), backoff).await;
@@ -137,6 +164,28 @@ impl NextHop {
             }
             outbox.accepted(&request).await;
         }
+    }
+}
+
+/// One complaint in so long a time.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// When the next hop was complained about last, in nanoseconds since the epoch.
+#[derive(Debug, Default)]
+pub struct Complaints {
+    last: AtomicU64,
+}
+
+impl Complaints {
+    /// Whether it is time for another one, which counts as made.
+    fn is_due(&self, now: EventTime) -> bool {
+        let last = self.last.load(Ordering::Relaxed);
+        let is_due = last == 0 || now.since(EventTime(last)) >= COMPLAIN_EVERY;
+        is_due
+            && self
+                .last
+                .compare_exchange(last, now.nanos(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use petrel_batch::{AttributeValue, EventRecord};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::store::{Store, StoreError};
@@ -20,6 +21,24 @@ const RESOLVED: &str = "anomaly.resolved";
 /// Largest request of events: small beside what a Collector takes.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 
+/// How events are written; what is kept in one format is no use to a next hop that wants the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// OTLP requests.
+    Otlp,
+    /// Lines of JSON.
+    JsonLines,
+}
+
+/// Writes events in a format.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoder {
+    /// Which.
+    pub format: Format,
+    /// The bytes of an event; those of several in a row are one request.
+    pub encode: fn(&EventRecord) -> Bytes,
+}
+
 /// An event that waits, encoded as a request of its own; requests of several are their bytes in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
@@ -28,6 +47,9 @@ pub struct Waiting {
     event_name: String,
     bytes: Bytes,
 }
+
+/// An event as the store keeps it: format, id, name, bytes.
+type Kept = (Format, String, String, Vec<u8>);
 
 /// The queue. Cheap to share.
 #[derive(Clone, Debug)]
@@ -39,8 +61,10 @@ pub struct Outbox {
 struct Shared {
     queue: Mutex<Queue>,
     changed: Notify,
+    /// Something is not in the store yet.
+    unsaved: Notify,
     store: Option<Arc<Store>>,
-    encode: fn(&EventRecord) -> Bytes,
+    encoder: Encoder,
 }
 
 #[derive(Debug)]
@@ -56,14 +80,15 @@ struct Queue {
 }
 
 impl Outbox {
-    /// An outbox of at most `bytes_max` bytes; begins with what the store still has.
+    /// An outbox of at most `bytes_max` bytes; begins with what the store still has in the encoder's
+    /// format. The rest is dropped and counted.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn new(
         bytes_max: usize,
         store: Option<Arc<Store>>,
-        encode: fn(&EventRecord) -> Bytes,
+        encoder: Encoder,
     ) -> Result<Self, StoreError> {
         let kept = store
             .as_ref()
@@ -71,15 +96,29 @@ impl Outbox {
             .transpose()?
             .unwrap_or_default();
         let next_number = kept.last().map_or(0, |(number, _)| number + 1);
-        let waiting: VecDeque<_> = kept
-            .into_iter()
-            .map(|(number, bytes)| Waiting {
-                number,
-                id: String::new(),
-                event_name: String::new(),
-                bytes: bytes.into(),
-            })
-            .collect();
+        let mut waiting = VecDeque::new();
+        let mut gone = Vec::new();
+        for (number, bytes) in kept {
+            match postcard::from_bytes::<Kept>(&bytes) {
+                Ok((format, id, event_name, bytes)) if format == encoder.format => {
+                    waiting.push_back(Waiting {
+                        number,
+                        id,
+                        event_name,
+                        bytes: bytes.into(),
+                    });
+                }
+                _ => gone.push(number),
+            }
+        }
+        if !gone.is_empty() {
+            tracing::warn!(
+                n_events = gone.len(),
+                "anomaly events were kept for another kind of exporter and are dropped"
+            );
+            metrics::counter!(name::EVENTS_DROPPED, "reason" => "format")
+                .increment(gone.len() as u64);
+        }
         let bytes = waiting.iter().map(|event| event.bytes.len()).sum();
         let queue = Queue {
             waiting,
@@ -87,14 +126,15 @@ impl Outbox {
             bytes_max,
             next_number,
             unsaved: Vec::new(),
-            gone: Vec::new(),
+            gone,
             closed: false,
         };
         let shared = Shared {
             queue: Mutex::new(queue),
             changed: Notify::new(),
+            unsaved: Notify::new(),
             store,
-            encode,
+            encoder,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -108,11 +148,21 @@ impl Outbox {
         }
         let mut queue = self.lock();
         for event in events {
-            queue.push(event, (self.shared.encode)(event));
+            queue.push(event, (self.shared.encoder.encode)(event));
         }
         metrics::gauge!(name::OUTBOX_BYTES).set(queue.bytes as f64);
         drop(queue);
         self.shared.changed.notify_one();
+        self.shared.unsaved.notify_one();
+    }
+
+    /// Brings the store up to date whenever events have come, for as long as it is polled: sending may
+    /// be waiting for the next hop all the while.
+    pub async fn keep_saved(&self) {
+        loop {
+            self.shared.unsaved.notified().await;
+            self.save().await;
+        }
     }
 
     /// No more events will come: once all have been sent, [`Outbox::next_request`] answers `None`.
@@ -163,11 +213,11 @@ impl Outbox {
     }
 
     /// Brings the store up to date. A failure is logged and tried again with the next events.
-    async fn save(&self) {
+    pub async fn save(&self) {
         let Some(store) = self.shared.store.clone() else {
             return;
         };
-        let (put, gone) = self.lock().take_unsaved();
+        let (put, gone) = self.lock().take_unsaved(self.shared.encoder.format);
         if put.is_empty() && gone.is_empty() {
             return;
         }
@@ -295,13 +345,18 @@ impl Queue {
         })
     }
 
-    fn take_unsaved(&mut self) -> (Vec<(u64, Vec<u8>)>, Vec<u64>) {
+    fn take_unsaved(&mut self, format: Format) -> (Vec<(u64, Vec<u8>)>, Vec<u64>) {
         let unsaved = std::mem::take(&mut self.unsaved);
         let put = self
             .waiting
             .iter()
             .filter(|event| unsaved.contains(&event.number))
-            .map(|event| (event.number, event.bytes.to_vec()))
+            .filter_map(|event| {
+                let (id, event_name) = (event.id.clone(), event.event_name.clone());
+                let kept: Kept = (format, id, event_name, event.bytes.to_vec());
+                // Texts and bytes are always written; there is nothing that could fail.
+                Some((event.number, postcard::to_stdvec(&kept).ok()?))
+            })
             .collect();
         (put, std::mem::take(&mut self.gone))
     }
@@ -339,7 +394,8 @@ mod tests {
     }
 
     fn outbox(bytes_max: usize, store: Option<Arc<Store>>) -> Outbox {
-        Outbox::new(bytes_max, store, encode).unwrap()
+        let format = Format::JsonLines;
+        Outbox::new(bytes_max, store, Encoder { format, encode }).unwrap()
     }
 
     async fn shown(outbox: &Outbox) -> String {
@@ -397,7 +453,10 @@ mod tests {
             outbox.push(&[event("anomaly.detected", "b")]);
             outbox.accepted(&request).await;
         }
-        let outbox = outbox(1000, Some(store));
+        let outbox = outbox(1000, Some(Arc::clone(&store)));
         assert_eq!(shown(&outbox).await, "db");
+        let format = Format::Otlp;
+        let other = Outbox::new(1000, Some(store), Encoder { format, encode }).unwrap();
+        assert!(other.is_empty(), "JSON must not go out as OTLP");
     }
 }

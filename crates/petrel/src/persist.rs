@@ -20,6 +20,8 @@ pub const GLOBAL_STAGE: &str = "global_stage";
 pub struct Knowledge {
     /// Streams.
     pub streams: Vec<StreamState>,
+    /// Streams that the store need not keep any longer.
+    pub gone: Vec<StreamKey>,
     /// The frontier clock.
     pub frontier: Option<Vec<u8>>,
     /// The global stage.
@@ -55,6 +57,7 @@ pub fn read(store: &Store) -> anyhow::Result<Knowledge> {
         }
     }
     Ok(Knowledge {
+        gone: Vec::new(),
         streams,
         frontier: store.global(FRONTIER)?,
         global_stage: store.global(GLOBAL_STAGE)?,
@@ -72,6 +75,11 @@ pub async fn write(store: Arc<Store>, knowledge: Knowledge) -> anyhow::Result<()
             .iter()
             .map(encode)
             .collect::<anyhow::Result<Vec<_>>>()?;
+        let gone = knowledge
+            .gone
+            .iter()
+            .map(encode_key)
+            .collect::<anyhow::Result<Vec<_>>>()?;
         let n_bytes = streams
             .iter()
             .map(|(key, value)| key.len() + value.len())
@@ -84,7 +92,7 @@ pub async fn write(store: Arc<Store>, knowledge: Knowledge) -> anyhow::Result<()
             .into_iter()
             .filter_map(|(name, bytes)| Some((name, bytes?)))
             .collect();
-        store.write(&streams, &global)?;
+        store.write(&streams, &gone, &global)?;
         Ok(n_bytes)
     });
     let n_bytes = written.await.context("the snapshot was interrupted")??;
@@ -92,11 +100,15 @@ pub async fn write(store: Arc<Store>, knowledge: Knowledge) -> anyhow::Result<()
     Ok(())
 }
 
-fn encode(stream: &StreamState) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
+fn encode_key(key: &StreamKey) -> anyhow::Result<Vec<u8>> {
     let key = Key {
-        tenant: stream.key.tenant.clone(),
-        values: stream.key.values.clone(),
+        tenant: key.tenant.clone(),
+        values: key.values.clone(),
     };
+    Ok(postcard::to_stdvec(&key)?)
+}
+
+fn encode(stream: &StreamState) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
     let parts: Vec<_> = stream
         .parts
         .iter()
@@ -106,7 +118,7 @@ fn encode(stream: &StreamState) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
             bytes: part.bytes.clone(),
         })
         .collect();
-    Ok((postcard::to_stdvec(&key)?, postcard::to_stdvec(&parts)?))
+    Ok((encode_key(&stream.key)?, postcard::to_stdvec(&parts)?))
 }
 
 fn decode(key: &[u8], bytes: &[u8]) -> anyhow::Result<StreamState> {

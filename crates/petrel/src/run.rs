@@ -67,5 +67,8 @@ async fn run_until_signal(config: &Config) -> anyhow::Result<()> {
     readiness.set(false);
     let drained = running.drain().await;
     admin.iter().for_each(tokio::task::JoinHandle::abort);
+    if drained.is_ok() {
+        tracing::info!("stopped");
+    }
     drained
 }

@@ -94,6 +94,8 @@ impl Running {
             engine_settings(config).quiet_after,
         ))];
         if let (Some(store), Some(state)) = (&store, &config.state) {
+            let outbox = outbox.clone();
+            background.push(tokio::spawn(async move { outbox.keep_saved().await }));
             let save = save_regularly(Arc::clone(&analysis), Arc::clone(store), state.interval);
             background.push(tokio::spawn(save));
         }
@@ -148,6 +150,8 @@ impl Running {
         {
             tracing::warn!(timeout = ?self.drain_timeout, "requests were still in flight when the time to drain was over");
         }
+        // What is still being judged may bring events: the workers answer after it.
+        let knowledge = self.analysis.snapshot(Scope::All).await;
         self.outbox.close();
         if tokio::time::timeout(self.drain_timeout, self.events)
             .await
@@ -161,8 +165,8 @@ impl Running {
                 "anomaly events were not accepted before the end"
             );
         }
+        self.outbox.save().await;
         if let Some(store) = self.store {
-            let knowledge = self.analysis.snapshot(Scope::All).await;
             persist::write(store, knowledge)
                 .await
                 .context("the last snapshot")?;
@@ -305,14 +309,22 @@ fn warn_of_plaintext(address: SocketAddr) {
 async fn save_regularly(analysis: Arc<Analysis>, store: Arc<Store>, interval: Duration) {
     let mut ticks = tokio::time::interval(interval / SNAPSHOT_PARTS);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut all_is_due = false;
     loop {
         ticks.tick().await;
-        let scope = Scope::Changed {
-            at_most: SNAPSHOT_STREAMS_MAX,
+        let scope = if all_is_due {
+            Scope::All
+        } else {
+            Scope::Changed {
+                at_most: SNAPSHOT_STREAMS_MAX,
+            }
         };
         let knowledge = analysis.snapshot(scope).await;
         metrics::gauge!(name::STREAMS).set(analysis.n_streams().await as f64);
-        if let Err(error) = persist::write(Arc::clone(&store), knowledge).await {
+        let written = persist::write(Arc::clone(&store), knowledge).await;
+        // Streams that were to be written no longer count as changed.
+        all_is_due = written.is_err();
+        if let Err(error) = written {
             tracing::error!("a snapshot could not be written, the last one stays: {error:#}");
             metrics::counter!(name::SNAPSHOT_ERRORS).increment(1);
         }

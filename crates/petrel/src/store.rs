@@ -14,7 +14,7 @@ const GLOBAL: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("global");
 const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
 
 /// Layout of the tables; a store of another layout is set aside.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 const FILE: &str = "petrel.redb";
 
 /// Why the store did not do what was asked.
@@ -113,12 +113,17 @@ impl Store {
         Ok(value.map(|value| value.value().to_vec()))
     }
 
-    /// Writes the state of streams, and what stands beside them under names, in one transaction synced
-    /// to disk.
+    /// Writes the state of streams, drops those that are gone by key, and writes what stands beside them
+    /// under names, in one transaction synced to disk.
     ///
     /// # Errors
     /// [`StoreError::Database`]; nothing has changed then.
-    pub fn write(&self, streams: &[Entry], global: &[(&str, Vec<u8>)]) -> Result<(), StoreError> {
+    pub fn write(
+        &self,
+        streams: &[Entry],
+        gone: &[Vec<u8>],
+        global: &[(&str, Vec<u8>)],
+    ) -> Result<(), StoreError> {
         let transaction = self.database.begin_write().map_err(redb::Error::from)?;
         {
             let mut table = transaction.open_table(STREAMS).map_err(redb::Error::from)?;
@@ -126,6 +131,9 @@ impl Store {
                 table
                     .insert(key.as_slice(), value.as_slice())
                     .map_err(redb::Error::from)?;
+            }
+            for key in gone {
+                table.remove(key.as_slice()).map_err(redb::Error::from)?;
             }
             let mut table = transaction.open_table(GLOBAL).map_err(redb::Error::from)?;
             for (name, value) in global {
@@ -220,9 +228,15 @@ mod tests {
             let store = Store::open(temp.path()).unwrap().store;
             let put = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
             store
-                .write(&[put(b"a", b"1"), put(b"b", b"2")], &[("clock", vec![9])])
+                .write(
+                    &[put(b"a", b"1"), put(b"b", b"2"), put(b"c", b"4")],
+                    &[],
+                    &[("clock", vec![9])],
+                )
                 .unwrap();
-            store.write(&[put(b"b", b"3")], &[]).unwrap();
+            store
+                .write(&[put(b"b", b"3")], &[b"c".to_vec()], &[])
+                .unwrap();
             store
                 .write_events(&[(7, vec![1]), (8, vec![2])], &[])
                 .unwrap();

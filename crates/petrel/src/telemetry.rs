@@ -20,6 +20,9 @@ pub mod name {
     pub const SEND_FAILED: &str = "otelcol_exporter_send_failed_log_records";
     /// Log records that went on without having been analysed, by reason.
     pub const SKIPPED: &str = "petrel_records_skipped";
+    /// Log records (for `invalid_utf8`: texts) that are not as they should be and pass all the same, by
+    /// reason.
+    pub const ODD: &str = "petrel_records_odd";
     /// Log records that detectors were shown, by detector.
     pub const DETECTOR_RECORDS: &str = "petrel_detector_records";
     /// Faults of detectors, by detector and class.
@@ -119,6 +122,11 @@ fn describe() {
         name::SEND_FAILED,
         Unit::Count,
         "Log records that the next hop did not accept"
+    );
+    describe_counter!(
+        name::ODD,
+        Unit::Count,
+        "Log records without a time, ahead of their arrival, or with text that is not UTF-8"
     );
     describe_counter!(
         name::SKIPPED,

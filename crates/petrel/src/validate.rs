@@ -9,9 +9,10 @@ use anyhow::Context;
 use petrel_detector::FaultKind;
 
 use crate::cli::{EXIT_INVALID_CONFIG, ValidateArgs};
-use crate::config::{Config, Diagnostic, render};
+use crate::config::{Config, Diagnostic, Protocol, render};
 use crate::directory::{Change, Directory};
 use crate::modules::{Catalogue, LoadedModule, Loader};
+use crate::next_hop::NextHop;
 use crate::telemetry::one_line;
 
 /// Checks a file and everything that it names; prints all errors.
@@ -74,6 +75,7 @@ fn use_color() -> bool {
 fn check(config: &Config) -> Result<(), Vec<Diagnostic>> {
     let mut errors = Vec::new();
     check_addresses(config, &mut errors);
+    check_exporter(config, &mut errors);
     check_state(config, &mut errors);
     check_detectors(config, &mut errors);
     if errors.is_empty() {
@@ -137,10 +139,60 @@ fn check_addresses(config: &Config, errors: &mut Vec<Diagnostic>) {
     }
 }
 
+/// The exporter must be one that can be built, and lead away from here.
+fn check_exporter(config: &Config, errors: &mut Vec<Diagnostic>) {
+    let Some(exporter) = &config.exporter else {
+        return;
+    };
+    let names = match exporter.protocol {
+        Protocol::Grpc => ["exporters.otlp_grpc.endpoint", "exporters.otlp.endpoint"],
+        Protocol::Http => [
+            "exporters.otlp_http.endpoint",
+            "exporters.otlphttp.endpoint",
+        ],
+    };
+    let is_written = |path: &&str| config.places.contains_key(*path);
+    let path = names.into_iter().find(is_written).unwrap_or(names[0]);
+    // A client wants a runtime around it, though nothing is sent.
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let built = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        let _inside = runtime.enter();
+        NextHop::new(Some(exporter)).map(drop)
+    });
+    if let Err(error) = built {
+        let message = format!("{path}: {error:#}");
+        errors.push(
+            Diagnostic::new("PTL-C017", place(config, path), message)
+                .help("host:port of a Collector or backend"),
+        );
+    }
+    let own = [&config.receivers.grpc, &config.receivers.http];
+    let target = exporter.endpoint.split_once("://").map(|(_, rest)| rest);
+    let target = target.and_then(|rest| rest.split('/').next());
+    if let Some(address) = own
+        .into_iter()
+        .flatten()
+        .find(|own| Some(own.as_str()) == target)
+    {
+        let message = format!(
+            "{path} is {address}, where Petrel itself listens: records would go in circles"
+        );
+        errors.push(
+            Diagnostic::new("PTL-C018", place(config, path), message)
+                .help("the address of the next Collector or backend"),
+        );
+    }
+}
+
 fn check_state(config: &Config, errors: &mut Vec<Diagnostic>) {
     let Some(state) = &config.state else { return };
     let directory = &state.directory;
-    let nearest = directory.ancestors().find(|path| path.exists());
+    // The last ancestor of a relative path is empty: that is where Petrel stands.
+    let here = |path: &&Path| path.as_os_str().is_empty();
+    let nearest = directory
+        .ancestors()
+        .map(|path| if here(&path) { Path::new(".") } else { path })
+        .find(|path| path.exists());
     let fault = match nearest {
         Some(path) if !path.is_dir() => Some(format!("{} is no directory", path.display())),
         Some(path) => match std::fs::metadata(path) {

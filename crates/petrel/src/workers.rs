@@ -1,7 +1,8 @@
 //! Worker threads: each owns the state of its streams and its own instances of the detectors.
 //!
 //! A worker takes tasks in order from a bounded queue. Whatever goes wrong in one is caught here: the
-//! part of the request goes back empty, and the worker starts again from the last snapshot.
+//! part of the request goes back empty, and the worker starts again from the last snapshot, or, where
+//! none was taken, from nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -151,7 +152,15 @@ fn run(
                 if judgement.is_none() {
                     recover(index, &mut worker, rebuild);
                 }
-                report(part.sequence, index, judgement);
+                let reported = catch_unwind(AssertUnwindSafe(|| {
+                    report(part.sequence, index, judgement);
+                }));
+                if reported.is_err() {
+                    tracing::error!(
+                        request = part.sequence,
+                        "settling a request panicked; it goes on as it came"
+                    );
+                }
             }
             Task::Control(control) => {
                 if catch_unwind(AssertUnwindSafe(|| control(&mut worker))).is_err() {
@@ -168,11 +177,12 @@ fn recover(index: usize, worker: &mut Worker, rebuild: &dyn Fn(usize) -> anyhow:
         worker = index,
         "a worker panicked; records go on, its streams start from the last snapshot"
     );
-    match rebuild(index) {
-        Ok(fresh) => *worker = fresh,
-        Err(error) => tracing::error!(
+    match catch_unwind(AssertUnwindSafe(|| rebuild(index))) {
+        Ok(Ok(fresh)) => *worker = fresh,
+        Ok(Err(error)) => tracing::error!(
             worker = index,
             "the worker could not be made anew: {error:#}"
         ),
+        Err(_) => tracing::error!(worker = index, "making the worker anew panicked"),
     }
 }

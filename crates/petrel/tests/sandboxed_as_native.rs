@@ -1,7 +1,7 @@
 //! The built-in detectors find the same in the sandbox as compiled in: every finding with its evidence,
 //! and the state at the end, to the bit.
 
-use petrel::config::Detectors;
+use petrel::config::Config;
 use petrel::modules::Loader;
 use petrel_detector::story::{Story, Telling};
 
@@ -30,7 +30,7 @@ fn settings(detector: &str) -> &'static str {
 
 #[test]
 fn the_built_in_detectors_find_the_same_in_the_sandbox() {
-    let loader = Loader::new(&Detectors::default()).unwrap();
+    let loader = Loader::new(&Config::default().detectors).unwrap();
     let sandboxed = loader.built_in(false).unwrap();
     let native = loader.built_in(true).unwrap();
     assert_eq!(sandboxed.len(), 4);

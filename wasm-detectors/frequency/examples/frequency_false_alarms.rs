@@ -3,7 +3,7 @@
 //! `cargo run --release -p frequency --example frequency_false_alarms -- [days] [keys] [seed]`. Counts of a minute are
 //! negative binomial around a daily and weekly rhythm with slow noise; a fifth of the keys have a daily
 //! burst of five minutes. The last half of the days is scored: once without faults, once with one of
-//! each kind for each key. Scores are recalibrated as in `DETECTION.md` 1.5; FA/d/k = false alarms a
+//! each kind for each key. Scores are recalibrated as the engine does it; FA/d/k = false alarms a
 //! day and 1,000 keys, alarms of a key within half an hour being one.
 
 use std::collections::BTreeMap;
@@ -277,7 +277,7 @@ fn is_big(finding: &Finding) -> bool {
     (observed - expected).abs() >= 10.0 && ratio >= 2.0
 }
 
-/// Tail recalibration of one series and direction (`DETECTION.md` 1.5 and 2).
+/// Tail recalibration of one series and direction.
 struct Tail {
     rate: f64,
     excess: f64,

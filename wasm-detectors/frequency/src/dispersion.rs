@@ -7,7 +7,7 @@ const MIN: f64 = 1e-4;
 const MAX: f64 = 5.0;
 /// Where a series starts: careful.
 const START: [f64; 3] = [0.2, 0.1, 0.1];
-/// Step of an update (`DETECTION.md` 2).
+/// Step of an update.
 const STEP: f64 = 0.004;
 /// The first updates weigh more: one in so many.
 const EARLY: f64 = 60.0;
@@ -58,7 +58,7 @@ impl Dispersion {
     }
 }
 
-/// Weight of an observation of a surprise in learning: what is odd teaches little (`DETECTION.md` 1.4).
+/// Weight of an observation of a surprise in learning: what is odd teaches little.
 pub(crate) fn learning_weight(surprise: f64) -> f64 {
     match surprise {
         s if s < 3.0 => 1.0,

@@ -58,17 +58,15 @@ impl Past {
         (self.sum, self.n_minutes) = (0.0, 0);
     }
 
-    /// Records a minute in the same hour of the last seven days, oldest first; NaN where unknown.
+    /// Records a minute in the same hour of the last seven days, oldest first; unknown days left out.
     fn same_hour(&self, minute: Minute) -> Vec<f64> {
         let hour = minute.of_day() as usize / 60;
         (1..=DAYS as u32)
             .rev()
-            .map(|days| {
+            .filter_map(|days| {
                 let day = minute.day().saturating_sub(days) as usize % DAYS;
-                match self.hours[day][hour] {
-                    0 => f64::NAN,
-                    steps => (math::exp2(f64::from(steps - 1) / STEPS) - 1.0) / 60.0,
-                }
+                let steps = self.hours[day][hour].checked_sub(1)?;
+                Some((math::exp2(f64::from(steps) / STEPS) - 1.0) / 60.0)
             })
             .collect()
     }
@@ -127,7 +125,7 @@ impl Found<'_> {
             .evidence("usual_per_minute", self.usual)
             .evidence("last_30_minutes", self.ring.counts(self.last));
         let days = self.past.same_hour(self.local);
-        if days.iter().any(|rate| !rate.is_nan()) {
+        if !days.is_empty() {
             finding = finding.evidence("same_hour_last_7_days", EvidenceValue::Numbers(days));
         }
         match self.slot {
@@ -202,12 +200,11 @@ mod tests {
             past.learn(day(0).plus(minute), f64::from(minute / 1_440 + 1));
         }
         let rates = past.same_hour(day(3).plus(30));
-        assert!(rates[..4].iter().all(|rate| rate.is_nan()));
-        for (rate, expected) in rates[4..].iter().zip([1.0, 2.0, 3.0]) {
+        assert_eq!(rates.len(), 3);
+        for (rate, expected) in rates.iter().zip([1.0, 2.0, 3.0]) {
             assert!((rate / expected - 1.0).abs() < 0.06, "{rate}");
         }
         past.skip(day(3), day(12));
-        let rates = past.same_hour(day(12));
-        assert!(rates.iter().all(|rate| rate.is_nan()));
+        assert!(past.same_hour(day(12)).is_empty());
     }
 }

@@ -7,7 +7,7 @@ use crate::calendar::{Minute, QUARTER, QUARTERS};
 
 /// Steps of a stored logarithm: a thousandth, far below what a rate is known to.
 const STEPS: f64 = 1_024.0;
-/// A later visit moves its bin at least by this share of what it saw (`DETECTION.md` 2).
+/// A later visit moves its bin at least by this share of what it saw.
 const RATE_MIN: f64 = 0.25;
 /// No one visit moves a bin by more than this, in natural logarithms.
 const MOVE_MAX: f64 = 1.5;

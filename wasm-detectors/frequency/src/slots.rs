@@ -1,6 +1,6 @@
 //! Recurrence slots: minutes of the day, or of the hour, at which a burst is usual (cron jobs).
 //!
-//! The cheap form of a calendar; `DETECTION.md` 2 measured it to be worth more than any choice of
+//! The cheap form of a calendar; it was measured to be worth more than any choice of
 //! distribution.
 
 use petrel_detector::math;

@@ -10,7 +10,7 @@ use crate::calendar::{DAY, Minute, NANOS};
 use crate::ring::MINUTES;
 use crate::series::{Closing, OPEN, Series, minute_of};
 
-/// Series of a stream: templates are at most 2,000 (`DESIGN.md` 10); saved they stay under 4 MiB.
+/// Series of a stream: templates are at most 2,000; saved they stay under 4 MiB.
 const SERIES_MAX: usize = 2_048;
 const COLD_MAX: usize = 3_000;
 /// A series is admitted after so many records in half an hour ...

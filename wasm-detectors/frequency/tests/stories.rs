@@ -5,7 +5,7 @@ use petrel_detector::story::{Story, Telling, Told};
 use petrel_detector::{Level, PerStream};
 use proptest::prelude::*;
 
-/// Where an anomaly opens (`DETECTION.md` 1.7), here on raw scores with the floors of the kind.
+/// Where an anomaly opens, here on raw scores with the floors of the kind.
 const OPEN: f64 = 6.0;
 
 fn tell(story: &str) -> Told {

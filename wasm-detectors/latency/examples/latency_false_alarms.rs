@@ -92,7 +92,7 @@ fn normal(random: &mut ChaCha8Rng) -> f64 {
     (-2.0 * math::ln(a)).sqrt() * libm::cos(b * std::f64::consts::TAU)
 }
 
-/// The engine's calibration of one series and direction (`DETECTION.md` 1.5): the rate and the mean
+/// The engine's calibration of one series and direction: the rate and the mean
 /// excess of scores from 2 on, both fading with a half-life of 60 hours.
 #[derive(Clone, Default)]
 struct Calibration {

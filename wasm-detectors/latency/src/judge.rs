@@ -1,5 +1,5 @@
 //! The test: are more values above the usual quantiles than chance and the series' own restlessness
-//! explain (`DETECTION.md` 3)?
+//! explain?
 
 use petrel_detector::{Direction, math};
 use serde::{Deserialize, Serialize};
@@ -255,7 +255,7 @@ impl Dispersion {
     /// What is learnt over a hundred minutes, most alike to their neighbours, may be a third too low: a
     /// test takes it for so much more.
     const UNSURE: f64 = 1.35;
-    /// Share of a minute in what is known, once there is enough (`DETECTION.md` 3).
+    /// Share of a minute in what is known, once there is enough.
     const STEP: f64 = 0.01;
     /// Minutes that the prior counts for.
     const PRIOR_MINUTES: f64 = 20.0;

@@ -3,9 +3,9 @@
 //! Durations come from attributes, else from variables of the body that its words make durations. Each
 //! (template, field) is a series. What is usual is a fading sketch of its durations over their daily
 //! rhythm; each minute, the values of the last 1, 5 and 30 minutes that lie above the usual quantiles
-//! are counted and held against a beta-binomial, whose dispersion is the series' own (`DETECTION.md`
-//! 3). Two-sample tests take records for independent and cry wolf; this one has learnt how restless
-//! the series is.
+//! are counted and held against a beta-binomial, whose dispersion is the series' own.
+//! Two-sample tests take records for independent and cry wolf; this one has learnt how restless the
+//! series is.
 
 #![forbid(unsafe_code)]
 

@@ -170,7 +170,7 @@ impl Series {
         start
     }
 
-    /// How much a minute of this surprise is worth as a lesson (`DETECTION.md` 1.4).
+    /// How much a minute of this surprise is worth as a lesson.
     fn weight(&mut self, alarm: f64) -> f64 {
         self.elevated = if alarm >= ALARMING {
             (self.elevated + 1).min(2 * ACCEPTED_MINUTES)

@@ -19,7 +19,7 @@ const RECURRENCES_MIN: u32 = 3;
 /// were more chances.
 const RECURRENCE_SURPRISE: f64 = 2.0;
 const RECURRENCE_SURPRISE_LATER: f64 = 3.0;
-/// What is reported scores at least this: the rules are what was measured (`TEMPLATES.md` 3), chance
+/// What is reported scores at least this: the rules are what was measured, chance
 /// only orders what passes them. A decade over where an anomaly opens, since streams differ.
 const SCORE_MIN: f64 = 7.0;
 const SCORE_MAX: f64 = 12.0;

@@ -3,7 +3,7 @@
 //! "Never seen" alone is no news: every stream finds new words at its own pace. So a stream is judged
 //! once new templates have become rare in it (Good and Turing), and a new template is reported when it
 //! tells of a failure and keeps coming, when it is fatal, or when several appear at once, a failing one
-//! counting for three (`TEMPLATES.md` 3, `DETECTION.md` 4.2). New templates of one event are one finding.
+//! counting for three. New templates of one event are one finding.
 
 #![forbid(unsafe_code)]
 

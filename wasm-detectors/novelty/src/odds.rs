@@ -1,5 +1,5 @@
 //! What chance says of new templates in a stream, after Good and Turing: those seen once foretell those
-//! not seen yet (`DETECTION.md` 4.2).
+//! not seen yet.
 
 use petrel_detector::{EventTime, math};
 
@@ -46,7 +46,7 @@ impl Odds {
 }
 
 impl Vocabulary {
-    /// What chance says of new templates at a time (`DETECTION.md` 4.2, Good and Turing).
+    /// What chance says of new templates at a time (Good and Turing).
     pub(crate) fn odds(&self, now: EventTime) -> Odds {
         // Whole numbers, so that the order of the table cannot show.
         let (mut singles, mut n_failing, mut n_settled) = (0_u64, 0_u64, 0_u64);

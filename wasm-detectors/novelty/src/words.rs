@@ -1,6 +1,6 @@
 //! What the words of a template say: that something failed, that a process died, that one started.
 
-/// Words of failure, in the constant part of a template (`TEMPLATES.md` 3); most telling first. Whether
+/// Words of failure, in the constant part of a template; most telling first. Whether
 /// a template holds one is told by the host, this list only names it.
 const FAILURE: [&str; 23] = [
     "panic",

@@ -1,6 +1,6 @@
 //! False alarms of sources that are well, and how soon their end is found, beside two rules of thumb.
 //!
-//! The five kinds of source of `DETECTION.md` 5, four weeks each; at the end each source dies. Scores
+//! Five kinds of source, four weeks each; at the end each source dies. Scores
 //! are the detector's own: calibration would lower those of sources that exceed them often.
 //! `cargo run --release -p silence --example silence_false_alarms -- [sources of each kind] [seed]`
 

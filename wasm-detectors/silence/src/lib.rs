@@ -2,8 +2,8 @@
 //!
 //! Silence is judged in operational time: how many records a source had been expected to write since
 //! its last one, by its daily rhythm. How rare so long a gap is says the tail of the source's own gaps,
-//! so that a heartbeat is missed after a few beats and a batch job is not missed at night
-//! (`DETECTION.md` 5). A second test knows what comes at the same time each hour or day.
+//! so that a heartbeat is missed after a few beats and a batch job is not missed at night.
+//! A second test knows what comes at the same time each hour or day.
 //!
 //! The score is -log10 of how often a minute such a silence is expected, so 6 is once in two years.
 //! Beside the source's own rhythm it expects pauses that befall any source, as a restart: 0.2 a day,

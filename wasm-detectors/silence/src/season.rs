@@ -1,7 +1,7 @@
 //! How often a second has records, by the time of day and the kind of day, and lately.
 //!
 //! The profile (48 half hours of working days and of weekends, UTC) says how it usually is, the level
-//! by how much the last hours differ. Their product is mu of `DETECTION.md` 5, for seconds.
+//! by how much the last hours differ. Their product is the expected rate, for seconds.
 
 use petrel_detector::math;
 use serde::{Deserialize, Serialize};

@@ -21,7 +21,7 @@ const DAY_MINUTES: f64 = 1_440.0;
 pub(crate) const REPORT_FROM: f64 = 4.0;
 /// Beyond this, rarity says nothing more.
 const SURPRISE_MAX: f64 = 16.0;
-/// Operational time below which a gap is usual, whatever the tail (`DETECTION.md` 5).
+/// Operational time below which a gap is usual, whatever the tail.
 const TAU_MIN: f64 = 2.5;
 /// Surprise of a gap from which it teaches less, and from which it hardly teaches.
 const ODD: f64 = 3.0;

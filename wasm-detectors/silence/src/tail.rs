@@ -1,4 +1,4 @@
-//! How long gaps usually are, in operational time: the exponential tail of `DETECTION.md` 5, per source.
+//! How long gaps usually are, in operational time: an exponential tail, per source.
 
 use petrel_detector::math;
 use serde::{Deserialize, Serialize};

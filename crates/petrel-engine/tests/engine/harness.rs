@@ -7,8 +7,8 @@ use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, StringViewArray, UInt32Array, UInt64Array,
 };
 use petrel_batch::{
-    Attribute, AttributeValue, ColumnSet, DataType, EventRecord, LogBatch, Resource, ResourceRun,
-    RowEdits, StreamKey, names,
+    Attribute, AttributeValue, ColumnSet, DataType, EventRecord, EventTime, LogBatch, Resource,
+    ResourceRun, RowEdits, StreamKey, names,
 };
 use petrel_engine::*;
 
@@ -67,6 +67,8 @@ pub(crate) struct Engine {
     pub(crate) global: GlobalStage,
     pub(crate) resources: HashMap<&'static str, Arc<Resource>>,
     pub(crate) sequence: u64,
+    /// Bound of the frontier for the next requests.
+    pub(crate) latest: EventTime,
     pub(crate) events: Vec<EventRecord>,
     pub(crate) tally: Tally,
     pub(crate) changes: Vec<HealthChange>,
@@ -100,6 +102,7 @@ impl Engine {
             global: GlobalStage::new(Arc::clone(&settings)),
             resources: HashMap::new(),
             sequence: 0,
+            latest: EventTime(u64::MAX),
             events: Vec::new(),
             tally: Tally::default(),
             changes: Vec::new(),
@@ -121,7 +124,7 @@ impl Engine {
             .map(|worker| self.batch(records, worker))
             .collect();
         let parts: Vec<_> = batches.iter().flatten().collect();
-        let frontier = self.clock.admit(&parts);
+        let frontier = self.clock.admit(&parts, self.latest);
         let mut judgements = Vec::new();
         let mut judged = Vec::new();
         for (worker, batch) in self.workers.iter_mut().zip(&batches) {

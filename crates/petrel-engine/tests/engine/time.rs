@@ -42,6 +42,50 @@ fn a_wild_record_moves_nothing() {
 }
 
 #[test]
+fn a_clock_that_runs_ahead_carries_nobody_along() {
+    let mut records = merged(vec![
+        steady("fast", 0.0, 7_200.0, 1.0, "tick"),
+        steady("api", 0.1, 7_200.0, 1.0, "request served"),
+        steady("job", 0.5, 7_200.0, 2.0, "step done"),
+    ]);
+    let mut engine = Engine::new(2);
+    for request in records.chunks_mut(40) {
+        let arrival = request.last().map_or(0, |record| record.time);
+        engine.latest = EventTime(arrival + 5 * MINUTE);
+        for record in request.iter_mut().filter(|record| record.service == "fast") {
+            record.time += 60 * MINUTE;
+        }
+        // As a Collector sends them: one resource after the other.
+        request.sort_by_key(|record| record.service);
+        engine.request(request);
+    }
+    let newest = START + 7_200 * SECOND;
+    assert!(
+        engine.clock.time().0 <= newest,
+        "the frontier was carried along"
+    );
+    let tally = &engine.tally;
+    assert_eq!((tally.late, tally.beyond_use), (0, 0));
+    assert_eq!(
+        tally.in_doubt, 2,
+        "before three agree on a time of their own"
+    );
+    assert_eq!(engine.story(), "");
+}
+
+#[test]
+fn a_first_record_from_the_far_future_pins_nothing() {
+    let mut records = steady("api", 0.0, 600.0, 1.0, "request served");
+    records[0].time = u64::MAX;
+    let mut engine = Engine::new(1);
+    engine.latest = EventTime(START + 15 * MINUTE);
+    engine.feed(&records, 40);
+    assert_eq!((engine.tally.in_doubt, engine.tally.late), (1, 0));
+    let streams = engine.workers[0].stream_status();
+    assert_eq!(streams[0].newest, EventTime(START + 599 * SECOND));
+}
+
+#[test]
 fn late_records_are_counted_and_very_late_ones_not_used() {
     let mut records = steady("api", 0.0, 7_200.0, 1.0, "request served");
     records.insert(4_000, record("api", 3_700.0, "request served"));

@@ -1,4 +1,4 @@
-//! Events as `SCHEMA.md` wants them, read back by another decoder.
+//! Events as consumers want them, read back by another decoder.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;

@@ -107,7 +107,7 @@ fn empty_things_stay_small() {
 }
 
 /// The samples of the evaluation data, malformed ones included, are taken or refused as by another
-/// implementation.
+/// implementation; those taken can be walked and spliced.
 #[test]
 fn samples_are_read() {
     let folder = std::env::var("PETREL_DATA").unwrap_or_else(|_| {
@@ -137,6 +137,7 @@ fn samples_are_read() {
                     assert_eq!(ours, theirs, "{name}");
                 }
                 crate::walk::check_rows(protobuf.to_vec(), false);
+                crate::splice::check_every_other_record(&protobuf);
                 n_read += ours.resource_logs.len();
             } else {
                 assert!(theirs.is_err(), "{name} is refused");

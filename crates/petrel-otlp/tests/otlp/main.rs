@@ -1,5 +1,6 @@
 //! The crate at its edge. `generate` makes OTLP bytes of every odd shape that protobuf allows, `model`
-//! says with prost's objects what a walk should find in them; the rest are tests, one file a subject.
+//! says with prost's objects what a walk should find in them, `pieces` takes them apart to compare bytes;
+//! the rest are tests, one file a subject.
 
 mod events;
 mod export;
@@ -7,6 +8,7 @@ mod generate;
 mod json;
 mod loopback;
 mod model;
+mod pieces;
 mod receive;
 mod splice;
 mod split;

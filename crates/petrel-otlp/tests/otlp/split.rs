@@ -7,6 +7,11 @@ use proptest::prelude::*;
 use prost::Message;
 
 use crate::generate::request;
+use crate::pieces::{Piece, RECORD, pieces};
+use crate::walk::message;
+
+/// What the tags and lengths of a resource and a scope are taken for at most.
+const HEADS: usize = 12;
 
 /// The request that parts make: neighbours with equal resources, and equal scopes, are one.
 fn put_together(parts: &[Bytes]) -> ExportLogsServiceRequest {
@@ -51,7 +56,7 @@ fn merged(request: ExportLogsServiceRequest) -> ExportLogsServiceRequest {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(800))]
+    #![proptest_config(ProptestConfig::with_cases(6000))]
 
     #[test]
     fn parts_make_the_request(request in request(), bytes_max in 1..2000usize) {
@@ -75,8 +80,11 @@ proptest! {
         }
         for part in &parts {
             let single = count_records(part).expect("valid") <= 1;
-            prop_assert!(part.len() <= bytes_max || single, "{} bytes", part.len());
+            let uncut = bytes_around_records(part) + HEADS > bytes_max / 2;
+            prop_assert!(part.len() <= bytes_max || single || uncut, "{} bytes", part.len());
         }
+        let bytes = parts.iter().map(Bytes::len).sum::<usize>();
+        prop_assert!(bytes <= 8 * request.len(), "{} of {} bytes", bytes, request.len());
     }
 }
 
@@ -99,4 +107,88 @@ fn halves_are_two() {
     assert_eq!(counts.sum::<u64>(), 100);
     let single = Bytes::from([&[0x0a, 106, 0x12, 104], &record[..]].concat());
     assert_eq!(halve(&single), Ok(None));
+}
+
+/// One resource with a text of that many bytes, `n_scopes` scopes of a name of `scope_bytes`, each
+/// with `n_records` records of 20 bytes.
+fn large_resource(
+    resource_bytes: usize,
+    (n_scopes, scope_bytes): (usize, usize),
+    n_records: usize,
+) -> Bytes {
+    let resource = message(0x0a, &message(0x1a, &vec![b'r'; resource_bytes]));
+    let scope = message(0x0a, &message(0x0a, &vec![b's'; scope_bytes]));
+    let records = message(0x12, &message(0x1a, &[b'x'; 16])).repeat(n_records);
+    let scopes = message(0x12, &[scope, records].concat()).repeat(n_scopes);
+    message(0x0a, &[resource, scopes].concat()).into()
+}
+
+/// However much of a part resource and scope would take, and however many tiny records or scopes they
+/// have, the parts together are a few times the request.
+#[test]
+fn what_is_repeated_is_bounded() {
+    const MIB: usize = 1 << 20;
+    const TINY: usize = 10_000;
+    let check = |request: &Bytes, bytes_max: usize, n_parts: usize| {
+        let n_records = count_records(request).expect("valid");
+        let parts = split(request, bytes_max).expect("valid");
+        assert_eq!(parts.len(), n_parts);
+        let bytes = parts.iter().map(Bytes::len).sum::<usize>();
+        assert!(
+            bytes <= 4 * request.len(),
+            "{bytes} of {} bytes",
+            request.len()
+        );
+        let counts = parts.iter().map(|part| count_records(part).expect("valid"));
+        assert_eq!(counts.sum::<u64>(), n_records);
+        if n_parts == 1 {
+            assert_eq!(parts[0], request);
+        }
+    };
+    // Just under a half.
+    check(&large_resource(MIB - 100, (1, 0), 100_000), 2 * MIB, 2);
+    check(&large_resource(MIB - 100, (100_000, 0), 1), 2 * MIB, 3);
+    // A scope that makes it too much, once and often.
+    check(&large_resource(MIB / 2, (2, MIB), TINY), 2 * MIB, 2);
+    check(&large_resource(MIB - 100, (TINY, 100), 3), 2 * MIB, 2);
+    // Just over a half, nearly as large as a part, and larger: not cut. (The worst come last, since
+    // they would take many GiB if they were.)
+    check(&large_resource(MIB, (1, 0), 100_000), 2 * MIB, 1);
+    check(&large_resource(3 * MIB, (1, 0), TINY), 3 * MIB + 1000, 1);
+    check(&large_resource(3 * MIB, (TINY, 0), 1), 3 * MIB + 1000, 1);
+    check(&large_resource(3 * MIB, (1, 0), TINY), 3 * MIB, 1);
+    let halves = halve(&large_resource(3 * MIB, (1, 0), TINY));
+    assert_eq!(halves, Ok(None));
+    let halves = halve(&large_resource(MIB / 4, (1, 0), 100_000)).expect("valid");
+    assert_eq!(halves.map(|halves| halves.len()), Some(2));
+}
+
+/// An entry that is not cut does not keep others from being cut.
+#[test]
+fn an_uncut_resource_stands_alone() {
+    let small = large_resource(100, (1, 0), 1000);
+    let large = large_resource(3000, (1, 0), 1000);
+    let request = Bytes::from([&small[..], &large, &small].concat());
+    let parts = split(&request, 4000).expect("valid");
+    let alone = parts.iter().position(|part| part == &large);
+    assert_eq!((parts.len(), alone), (13, Some(6)));
+    for (index, part) in parts.iter().enumerate() {
+        assert!(part.len() <= 4000 || Some(index) == alone);
+    }
+}
+
+/// Bytes of all that is no record.
+fn bytes_around_records(part: &[u8]) -> usize {
+    let (mut bytes, mut in_record) = (0, false);
+    for piece in pieces(part) {
+        in_record |= matches!(piece, Piece::Start { level: RECORD, .. });
+        bytes += match piece {
+            _ if in_record => 0,
+            Piece::Start { tag, length, .. } => tag.len() + length.len(),
+            Piece::Field(field) => field.len(),
+            Piece::End { .. } => 0,
+        };
+        in_record &= piece != (Piece::End { level: RECORD });
+    }
+    bytes
 }

@@ -187,7 +187,7 @@ fn put_varint(out: &mut Vec<u8>, mut value: usize) {
     out.push(value as u8);
 }
 
-fn message(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn message(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     put_varint(&mut out, content.len());
     out.extend(content);

@@ -69,6 +69,8 @@ impl Analysis {
                 // The channel has room for every vote.
                 let vote = prepared.as_ref().map(|_| ()).map_err(Clone::clone);
                 let _ = votes.try_send(vote);
+                // Whoever counts must see that a vote is missing, not wait for it.
+                drop(votes);
                 if let (Ok(second_half), Ok(())) = (prepared, decision.blocking_recv()) {
                     second_half(worker);
                 }

@@ -207,10 +207,14 @@ impl View {
         };
         self.say(&format!(
             "{why}Live traffic goes on. Send logs of your own, and what Petrel finds is printed here:\n\
-             \n  an SDK        OTEL_EXPORTER_OTLP_ENDPOINT=http://{grpc}   (gRPC)\
+             \n  an SDK        OTEL_EXPORTER_OTLP_ENDPOINT=http://{grpc} OTEL_EXPORTER_OTLP_PROTOCOL=grpc\
              \n                OTEL_EXPORTER_OTLP_ENDPOINT=http://{http} OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\
              \n  a Collector   exporters: {{otlp_grpc: {{endpoint: {grpc}, tls: {{insecure: true}}}}}}\n\
-             \nCtrl-C ends it."
+             \nA service of your own is learnt first, which takes hours. The shop's payment service is known: this \
+             \nwrites an error of it that was never seen before, and is reported within seconds:\n\
+             \n{}\n\
+             \nCtrl-C ends it.",
+            example(http)
         ));
     }
 
@@ -219,6 +223,22 @@ impl View {
             self.bar.suspend(|| println!("{text}"));
         }
     }
+}
+
+/// A line for the shell that gives the payment service a new error, five times.
+fn example(http: SocketAddr) -> String {
+    let resource = [
+        ("service.namespace", "shop"),
+        ("service.name", "payment"),
+        ("deployment.environment.name", "production"),
+    ]
+    .map(|(key, value)| format!(r#"{{"key":"{key}","value":{{"stringValue":"{value}"}}}}"#))
+    .join(",");
+    format!(
+        "for n in 1 2 3 4 5; do curl http://{http}/v1/logs -H 'content-type: application/json' -d \
+         '{{\"resourceLogs\":[{{\"resource\":{{\"attributes\":[{resource}]}},\"scopeLogs\":[{{\"logRecords\":\
+         [{{\"severityNumber\":17,\"body\":{{\"stringValue\":\"ledger '$n' is corrupt, payment refused\"}}}}]}}]}}]}}'; done"
+    )
 }
 
 fn outcome(document: &Document<'_>, scene: &Scene) -> String {
