@@ -65,6 +65,10 @@ pub struct Receivers {
     pub http: Option<String>,
     /// Path of the HTTP endpoint for logs, `logs_url_path`.
     pub logs_url_path: String,
+    /// Largest request over gRPC in bytes, `max_recv_msg_size_mib`; none = that of [`Limits`].
+    pub grpc_request_bytes_max: Option<usize>,
+    /// Largest request over HTTP in bytes, `max_request_body_size`; none = that of [`Limits`].
+    pub http_request_bytes_max: Option<usize>,
 }
 
 /// The protocol of an exporter.
@@ -210,6 +214,8 @@ impl Default for Config {
                 grpc: Some("localhost:4317".into()),
                 http: Some("localhost:4318".into()),
                 logs_url_path: "/v1/logs".into(),
+                grpc_request_bytes_max: None,
+                http_request_bytes_max: None,
             },
             exporter: None,
             streams: Streams {
@@ -464,12 +470,20 @@ fn read_receivers(
             }
             if let Some(mut grpc) = grpc {
                 read_endpoint(&mut grpc, &mut receivers.grpc, errors);
+                if let Some(field) = grpc.get("max_recv_msg_size_mib") {
+                    let mib = field.integer((1, 65_536), errors);
+                    receivers.grpc_request_bytes_max = mib.map(|mib| (mib * MIB) as usize);
+                }
                 grpc.finish(errors);
             }
             if let Some(mut http) = http {
                 read_endpoint(&mut http, &mut receivers.http, errors);
                 if let Some(field) = http.get("logs_url_path") {
                     set(field.text(errors), &mut receivers.logs_url_path);
+                }
+                if let Some(field) = http.get("max_request_body_size") {
+                    let bytes = field.integer((1024, 65_536 * MIB), errors);
+                    receivers.http_request_bytes_max = bytes.map(|bytes| bytes as usize);
                 }
                 http.finish(errors);
             }

@@ -232,11 +232,12 @@ struct Listen<'a> {
 type Servers = Vec<JoinHandle<Result<(), ServeError>>>;
 
 impl Listen<'_> {
-    fn settings(&self) -> (Admission, ReceiveSettings) {
+    /// Settings of a server whose own bound on requests may stand in place of the common one.
+    fn settings(&self, request_bytes_max: Option<usize>) -> (Admission, ReceiveSettings) {
         let limits = &self.config.limits;
         let admission = self.admission.clone();
         let settings = ReceiveSettings {
-            request_bytes_max: limits.request_bytes_max,
+            request_bytes_max: request_bytes_max.unwrap_or(limits.request_bytes_max),
             logs_path: self.config.receivers.logs_url_path.clone(),
             ..ReceiveSettings::default()
         };
@@ -260,7 +261,7 @@ impl Listen<'_> {
             .context("receivers.otlp.protocols.grpc")?;
         let address = listener.local_addr()?;
         warn_of_plaintext(address);
-        let (admission, settings) = self.settings();
+        let (admission, settings) = self.settings(self.config.receivers.grpc_request_bytes_max);
         let serve = serve_grpc(
             listener,
             Arc::clone(self.inline),
@@ -282,7 +283,7 @@ impl Listen<'_> {
             .context("receivers.otlp.protocols.http")?;
         let address = listener.local_addr()?;
         warn_of_plaintext(address);
-        let (admission, settings) = self.settings();
+        let (admission, settings) = self.settings(self.config.receivers.http_request_bytes_max);
         let serve = serve_http(
             listener,
             Arc::clone(self.inline),

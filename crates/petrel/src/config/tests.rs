@@ -48,6 +48,24 @@ fn collector_names_are_understood() {
 }
 
 #[test]
+fn each_receiver_may_have_its_own_bound() {
+    let receivers = parse(
+        "receivers: {otlp: {protocols: {grpc: {max_recv_msg_size_mib: 16}, \
+         http: {max_request_body_size: 20971520}}}}",
+    )
+    .unwrap()
+    .receivers;
+    assert_eq!(receivers.grpc_request_bytes_max, Some(16 << 20));
+    assert_eq!(receivers.http_request_bytes_max, Some(20 << 20));
+    check_errors(
+        "receivers: {otlp: {protocols: {grpc: {max_recv_msg_size_mib: 0}}}}",
+        &[
+            "1:62 PTL-C006 receivers.otlp.protocols.grpc.max_recv_msg_size_mib is 0 | from 1 to 65536",
+        ],
+    );
+}
+
+#[test]
 fn the_http_exporter_appends_its_path() {
     let endpoint = |text: &str| parse(text).unwrap().exporter.unwrap().endpoint;
     assert_eq!(
