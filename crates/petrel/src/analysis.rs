@@ -34,7 +34,7 @@ const AHEAD: Duration = petrel_otlp::AHEAD_OF_ARRIVAL;
 /// Edits for the rows of one request: for each part its worker's batch and what is added to it.
 pub type Edits = Vec<(Arc<LogBatch>, RowEdits)>;
 
-/// Why a request went on without having been analysed.
+/// Why a request went on without what detection would have added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skipped {
     /// Detection did not answer within its budget.

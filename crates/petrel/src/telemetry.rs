@@ -18,7 +18,7 @@ pub mod name {
     pub const SENT: &str = "otelcol_exporter_sent_log_records";
     /// Log records that the next hop did not accept.
     pub const SEND_FAILED: &str = "otelcol_exporter_send_failed_log_records";
-    /// Log records that went on without having been analysed, by reason.
+    /// Log records that went on without what detection would have added, by reason.
     pub const SKIPPED: &str = "petrel_records_skipped";
     /// Log records (for `invalid_utf8`: texts) that are not as they should be and pass all the same, by
     /// reason.
@@ -131,7 +131,7 @@ fn describe() {
     describe_counter!(
         name::SKIPPED,
         Unit::Count,
-        "Log records that went on without analysis"
+        "Log records that went on without what detection would have added"
     );
     describe_counter!(
         name::DETECTOR_RECORDS,
