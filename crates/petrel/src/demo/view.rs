@@ -2,6 +2,7 @@
 //! found, and a table at the end. People's words go to stdout, or nowhere with `--json`; progress
 //! always to stderr.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ pub(super) struct View {
     bar: ProgressBar,
     /// Elapsed time at the last line of progress.
     last_line: Mutex<Duration>,
+    /// The severity that was last printed of each open anomaly.
+    severities: Mutex<HashMap<String, String>>,
 }
 
 impl View {
@@ -48,6 +51,7 @@ impl View {
             history_start,
             bar,
             last_line: Mutex::default(),
+            severities: Mutex::default(),
         }
     }
 
@@ -113,9 +117,11 @@ impl View {
         ));
     }
 
-    /// An anomaly event. Onset and end are printed; updates only with `--explain`.
+    /// An anomaly event. Onset, a change of severity and end are printed; other updates only with
+    /// `--explain`.
     pub(super) fn event(&self, event: &AnomalyEvent) {
         let anomaly = &event.anomaly;
+        let has_new_severity = self.takes_severity(event);
         let mut line = format!("{}  ", clock(anomaly.detected));
         match event.change {
             Change::Detected => {
@@ -130,6 +136,10 @@ impl View {
                 }
                 line.push(']');
             }
+            Change::Updated if has_new_severity => {
+                let (severity, service) = (&event.severity, &anomaly.service);
+                let _ = write!(line, "{severity:5} {service:9}  Still: {}", event.body);
+            }
             Change::Updated if self.explains => {
                 let _ = write!(line, "still  {:9}  {}", anomaly.service, event.body);
             }
@@ -142,6 +152,22 @@ impl View {
             explain(&mut line, event);
         }
         self.say(&line);
+    }
+
+    /// Whether the severity of an anomaly is another one than before; remembers it.
+    fn takes_severity(&self, event: &AnomalyEvent) -> bool {
+        let mut severities = self
+            .severities
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let id = &event.anomaly.id;
+        match event.change {
+            Change::Resolved => severities.remove(id).is_none(),
+            Change::Detected | Change::Updated => {
+                let before = severities.insert(id.clone(), event.severity.clone());
+                before.is_none_or(|before| before != event.severity)
+            }
+        }
     }
 
     /// The table at the end.
