@@ -143,7 +143,11 @@ impl NextHop {
         let mut seed = 0;
         while let Some(request) = outbox.next_request().await {
             if let Self::Nowhere = &self {
-                print(&request.bytes);
+                // Whoever reads may be slow, as a pager is.
+                let lines = request.bytes.clone();
+                if let Err(error) = tokio::task::spawn_blocking(move || print(&lines)).await {
+                    tracing::error!(%error, "printing anomalies panicked");
+                }
             }
             if let Self::Otlp {
                 exporter, retry, ..
