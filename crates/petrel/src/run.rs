@@ -40,8 +40,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(run_until_signal(&config))?;
-    Ok(ExitCode::SUCCESS)
+    let ended = runtime.block_on(run_until_signal(&config));
+    // What is still printed to somebody who does not read must not keep the process.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 async fn run_until_signal(config: &Config) -> anyhow::Result<()> {
