@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use petrel_batch::{ColumnRequest, DataType, EventTime, LogBatch, Resource, ResourceRun};
-use petrel_batch::{StreamId, names};
+use petrel_batch::{StreamId, StreamKey, names};
 
 use crate::book::Rules;
 use crate::columns::Computed;
@@ -12,6 +12,7 @@ use crate::enrichment::TemplateSets;
 use crate::instance::Instance;
 use crate::mining::{Bodies, fixed_templates};
 use crate::pass::{Judgement, Pass};
+use crate::slot::Missing;
 use crate::streams::{Met, StreamTable};
 use crate::templates::Change;
 use crate::watermark::{Arrival, ClockSettings};
@@ -133,6 +134,23 @@ impl Worker {
         let (judgement, computed) = pass.finish();
         self.computed = computed;
         judgement
+    }
+
+    /// Records of a stream between two event times, both included, went on unseen, since there was no
+    /// time for them: their absence is no evidence. A stream that is not known has none to miss.
+    pub fn miss(&mut self, stream: &StreamKey, from: EventTime, to: EventTime) {
+        let Some(id) = self.streams.find(stream) else {
+            return;
+        };
+        let missing = Missing {
+            from: from.0,
+            to: to.0.saturating_add(1),
+            share: 0.0,
+        };
+        let max = self.settings.limits.incomplete_spans;
+        for instance in &mut self.instances {
+            instance.slot(id).miss(missing, max);
+        }
     }
 
     fn judge_run(

@@ -198,19 +198,28 @@ impl Analysis {
         if parts.iter().all(Option::is_none) {
             return Ok(Vec::new());
         }
+        let mut is_admitted = false;
         let share = (n_bytes / 1024).clamp(SLOTS_KIB / SLOTS, SLOTS_KIB) as u32;
         let judged = async {
             let slot = Arc::clone(&self.slots)
                 .acquire_many_owned(share)
                 .await
                 .map_err(|_| Skipped::Gone)?;
+            is_admitted = true;
             self.admit(&parts, arrival, slot)
                 .await
                 .map_err(|_| Skipped::Gone)
         };
-        let edits = tokio::time::timeout(self.budget, judged)
-            .await
-            .map_err(|_| Skipped::Budget)??;
+        let judged = tokio::time::timeout(self.budget, judged).await;
+        if judged.is_err() && !is_admitted {
+            let latest = arrival.saturating_add(AHEAD);
+            for (worker, part) in parts.iter().enumerate() {
+                if let Some(log_batch) = part {
+                    self.workers.miss(worker, log_batch, latest);
+                }
+            }
+        }
+        let edits = judged.map_err(|_| Skipped::Budget)??;
         Ok(edits
             .into_iter()
             .filter_map(|(worker, edits)| Some((parts.get(worker)?.clone()?, edits)))

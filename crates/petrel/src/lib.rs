@@ -14,6 +14,7 @@ pub mod detectors;
 pub mod directory;
 pub mod inline;
 pub mod junction;
+pub mod missed;
 pub mod modules;
 pub mod next_hop;
 pub mod outbox;

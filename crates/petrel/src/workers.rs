@@ -10,9 +10,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use anyhow::Context;
-use petrel_batch::LogBatch;
+use petrel_batch::{EventTime, LogBatch};
 use petrel_engine::{Frontier, Judgement, Worker};
 use tokio::sync::oneshot;
+
+use crate::missed::Missed;
 
 /// Tasks that may wait in the queue of a worker: requests are bounded by admission slots below this,
 /// what is left is for control.
@@ -39,6 +41,7 @@ enum Task {
 /// The threads.
 pub struct Workers {
     queues: Vec<SyncSender<Task>>,
+    missed: Vec<Arc<Missed>>,
     threads: Vec<JoinHandle<()>>,
     report: Report,
 }
@@ -65,18 +68,21 @@ impl Workers {
         report: &Report,
     ) -> anyhow::Result<Self> {
         let (mut queues, mut threads) = (Vec::new(), Vec::new());
+        let missed: Vec<Arc<Missed>> = workers.iter().map(|_| Arc::default()).collect();
         for (index, worker) in workers.into_iter().enumerate() {
             let (sender, receiver) = sync_channel(QUEUE_MAX);
             let (report, rebuild) = (Arc::clone(report), Arc::clone(&rebuild));
+            let missed = Arc::clone(&missed[index]);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
-                .spawn(move || run(index, worker, &receiver, &*rebuild, &report))
+                .spawn(move || run(index, worker, &receiver, &missed, &*rebuild, &report))
                 .context("starting a worker thread")?;
             queues.push(sender);
             threads.push(thread);
         }
         Ok(Self {
             queues,
+            missed,
             threads,
             report: Arc::clone(report),
         })
@@ -101,6 +107,11 @@ impl Workers {
         if self.queues[worker].try_send(Task::Judge(part)).is_err() {
             (self.report)(sequence, worker, None);
         }
+    }
+
+    /// Notes rows that a worker will not see; it hears of it before its next part.
+    pub fn miss(&self, worker: usize, log_batch: &LogBatch, latest: EventTime) {
+        self.missed[worker].note(log_batch, latest);
     }
 
     /// Runs `f` on a worker after all that it has been handed so far, and returns what it returned;
@@ -139,6 +150,7 @@ fn run(
     index: usize,
     mut worker: Worker,
     queue: &Receiver<Task>,
+    missed: &Missed,
     rebuild: &dyn Fn(usize) -> anyhow::Result<Worker>,
     report: &Report,
 ) {
@@ -146,6 +158,9 @@ fn run(
         match task {
             Task::Judge(part) => {
                 let judged = catch_unwind(AssertUnwindSafe(|| {
+                    for (stream, (from, to)) in missed.take() {
+                        worker.miss(&stream, from, to);
+                    }
                     worker.judge(part.sequence, part.log_batch.as_deref(), &part.frontier)
                 }));
                 let judgement = judged.ok();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use petrel_batch::EventTime;
+use petrel_batch::{EventTime, StreamKey};
 
 use crate::harness::*;
 
@@ -83,6 +83,34 @@ fn a_first_record_from_the_far_future_pins_nothing() {
     assert_eq!((engine.tally.in_doubt, engine.tally.late), (1, 0));
     let streams = engine.workers[0].stream_status();
     assert_eq!(streams[0].newest, EventTime(START + 599 * SECOND));
+}
+
+#[test]
+fn what_was_missed_is_no_absence() {
+    let api = [(0.0, 1_800.0), (2_100.0, 3_600.0)]
+        .map(|(from, to)| steady("api", from, to, 1.0, "request served"));
+    let job = steady("job", 0.5, 3_600.0, 1.0, "step done");
+    let records = merged(api.into_iter().chain([job]).collect());
+    let story = |is_told: bool| {
+        let mut engine = Engine::new(1);
+        let (before, after): (Vec<_>, Vec<_>) = records
+            .iter()
+            .cloned()
+            .partition(|record| record.time < START + 1_800 * SECOND);
+        engine.feed(&before, 40);
+        if is_told {
+            let stream = StreamKey {
+                tenant: String::new(),
+                values: vec![String::new(), "api".to_owned(), String::new()],
+            };
+            let span = [1_800, 2_100].map(|second| EventTime(START + second * SECOND));
+            engine.workers[0].miss(&stream, span[0], span[1]);
+        }
+        engine.feed(&after, 40);
+        engine.story()
+    };
+    assert!(story(false).contains("api"), "{}", story(false));
+    assert_eq!(story(true), "");
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! What workers have not seen of their streams, until they hear of it: requests that found no turn.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use petrel_batch::{EventTime, LogBatch, StreamKey};
+
+/// Streams noted at most until the worker takes them; what else is missed is not noted.
+const STREAMS_MAX: usize = 4_096;
+
+/// Spans of event time by stream, both ends included; several of a stream become one.
+#[derive(Debug, Default)]
+pub struct Missed {
+    spans: Mutex<BTreeMap<StreamKey, (EventTime, EventTime)>>,
+}
+
+impl Missed {
+    /// Notes the rows of a batch. Times after `latest` are nobody's word on where input is missing.
+    pub fn note(&self, log_batch: &LogBatch, latest: EventTime) {
+        let times = log_batch.event_times();
+        let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        for run in log_batch.runs() {
+            let times = times[run.rows.clone()].iter().copied().map(EventTime);
+            let stream = &run.resource.stream;
+            for time in times.filter(|&time| time <= latest) {
+                if let Some((from, to)) = spans.get_mut(stream) {
+                    (*from, *to) = (time.min(*from), time.max(*to));
+                } else if spans.len() < STREAMS_MAX {
+                    spans.insert(stream.clone(), (time, time));
+                }
+            }
+        }
+    }
+
+    /// What has been noted since this was last asked.
+    pub fn take(&self) -> BTreeMap<StreamKey, (EventTime, EventTime)> {
+        std::mem::take(&mut *self.spans.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use petrel_batch::ColumnSet;
+    use petrel_otlp::{ResourceCache, WalkPlan, WalkSettings, Workers, walk};
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn spans_of_a_stream_become_one() {
+        use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+        let record = |second: u64| serde_json::json!({"timeUnixNano": (second * 1_000_000_000).to_string(), "body": {"stringValue": "a"}});
+        let request: ExportLogsServiceRequest = serde_json::from_value(serde_json::json!({
+            "resourceLogs": [{
+                "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "api"}}]},
+                "scopeLogs": [{"logRecords": [record(20), record(10), record(9_000)]}],
+            }],
+        }))
+        .unwrap();
+        let plan = WalkPlan::new(WalkSettings::new(Arc::new(ColumnSet::new(Vec::new()))));
+        let bytes = request.encode_to_vec().into();
+        let (cache, arrival) = (ResourceCache::default(), EventTime::from_seconds(30));
+        let walked = walk(&bytes, &plan, &cache, "", arrival, Workers::ONE).unwrap();
+        let log_batch = walked.batches[0].as_ref().unwrap();
+        let missed = Missed::default();
+        missed.note(log_batch, EventTime::from_seconds(300));
+        missed.note(log_batch, EventTime::from_seconds(15));
+        let spans: Vec<_> = missed.take().into_values().collect();
+        let span = [10, 20].map(EventTime::from_seconds);
+        assert_eq!(spans, [(span[0], span[1])]);
+        assert!(missed.take().is_empty());
+    }
+}
