@@ -199,6 +199,7 @@ impl Analysis {
             return Ok(Vec::new());
         }
         let mut is_admitted = false;
+        let latest = arrival.saturating_add(AHEAD);
         let share = (n_bytes / 1024).clamp(SLOTS_KIB / SLOTS, SLOTS_KIB) as u32;
         let judged = async {
             let slot = Arc::clone(&self.slots)
@@ -206,13 +207,12 @@ impl Analysis {
                 .await
                 .map_err(|_| Skipped::Gone)?;
             is_admitted = true;
-            self.admit(&parts, arrival, slot)
+            self.admit(&parts, latest, slot)
                 .await
                 .map_err(|_| Skipped::Gone)
         };
         let judged = tokio::time::timeout(self.budget, judged).await;
         if judged.is_err() && !is_admitted {
-            let latest = arrival.saturating_add(AHEAD);
             for (worker, part) in parts.iter().enumerate() {
                 if let Some(log_batch) = part {
                     self.workers.miss(worker, log_batch, latest);
@@ -231,17 +231,13 @@ impl Analysis {
     fn admit(
         &self,
         parts: &[Option<Arc<LogBatch>>],
-        arrival: EventTime,
+        latest: EventTime,
         slot: OwnedSemaphorePermit,
     ) -> oneshot::Receiver<Vec<(usize, RowEdits)>> {
         let (reply, answer) = oneshot::channel();
         let mut intake = lock(&self.intake);
         let present: Vec<&LogBatch> = parts.iter().flatten().map(Arc::as_ref).collect();
-        let frontier = Arc::new(
-            intake
-                .frontier
-                .admit(&present, arrival.saturating_add(AHEAD)),
-        );
+        let frontier = Arc::new(intake.frontier.admit(&present, latest));
         let sequence = intake.next_sequence;
         intake.next_sequence += 1;
         let concerned: Vec<usize> = (0..parts.len())

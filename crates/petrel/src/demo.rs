@@ -37,6 +37,8 @@ use sink::{Sink, Tally};
 use story::Story;
 use view::View;
 
+use crate::clock::now;
+
 pub use wiring::demo;
 
 /// The shop's first midnight with `--once`, Monday 2026-01-05 in UTC: a fixed one, so that a seed gives
@@ -214,7 +216,7 @@ impl Player {
         let mut interval = tokio::time::interval(LIVE_INTERVAL);
         loop {
             interval.tick().await;
-            while let Some(request) = generator.next_request(wall_clock(), LIVE_SLICE) {
+            while let Some(request) = generator.next_request(now(), LIVE_SLICE) {
                 self.send(&request).await?;
             }
         }
@@ -290,11 +292,6 @@ fn history_start(once: bool) -> EventTime {
     if once {
         return ONCE_MIDNIGHT;
     }
-    let now = wall_clock().floor_to(Duration::from_secs(60));
+    let now = now().floor_to(Duration::from_secs(60));
     now.saturating_sub(story::HISTORY + story::STORY)
-}
-
-fn wall_clock() -> EventTime {
-    let nanos = jiff::Timestamp::now().as_nanosecond();
-    EventTime(u64::try_from(nanos).unwrap_or_default())
 }

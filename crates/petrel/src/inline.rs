@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use petrel_batch::EventTime;
 use petrel_otlp::receive::{ExportReply, LogsHandler, Received, Refusal, Transport};
 use petrel_otlp::{Buffers, ResourceCache, WalkPlan, Walked, splice, walk};
 
 use crate::analysis::{Analysis, worker_of};
+use crate::clock::now;
 use crate::next_hop::NextHop;
 use crate::telemetry::name;
 
@@ -97,11 +98,15 @@ impl Inline {
 
     /// The request's bytes with what detection adds; as they came when it has nothing to say in time.
     async fn analyse(&self, mut walked: Walked, arrival: EventTime) -> bytes::Bytes {
-        count_skipped("enriched", walked.counts.skipped_enriched);
-        count_skipped("unlisted", walked.counts.unlisted);
-        count_odd("invalid_utf8", walked.counts.invalid_utf8);
-        count_odd("without_time", walked.counts.without_time);
-        count_odd("ahead_of_arrival", walked.counts.ahead_of_arrival);
+        count(name::SKIPPED, "enriched", walked.counts.skipped_enriched);
+        count(name::SKIPPED, "unlisted", walked.counts.unlisted);
+        count(name::ODD, "invalid_utf8", walked.counts.invalid_utf8);
+        count(name::ODD, "without_time", walked.counts.without_time);
+        count(
+            name::ODD,
+            "ahead_of_arrival",
+            walked.counts.ahead_of_arrival,
+        );
         let started = started();
         let parts = std::mem::take(&mut walked.batches);
         let n_bytes = walked.request.len();
@@ -116,7 +121,7 @@ impl Inline {
                 splice(&walked.request, &walked.layout, &edits, &self.buffers)
             }
             Err(skipped) => {
-                count_skipped(skipped.as_str(), walked.counts.rows);
+                count(name::SKIPPED, skipped.as_str(), walked.counts.rows);
                 walked.request
             }
         }
@@ -135,28 +140,10 @@ impl LogsHandler for Inline {
     }
 }
 
-fn count_skipped(reason: &'static str, n_records: u64) {
+fn count(counter: &'static str, reason: &'static str, n_records: u64) {
     if n_records > 0 {
-        metrics::counter!(name::SKIPPED, "reason" => reason).increment(n_records);
+        metrics::counter!(counter, "reason" => reason).increment(n_records);
     }
-}
-
-fn count_odd(reason: &'static str, n_records: u64) {
-    if n_records > 0 {
-        metrics::counter!(name::ODD, "reason" => reason).increment(n_records);
-    }
-}
-
-/// The wall clock, for the time at which a request came in.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this crate decides by the wall clock"
-)]
-pub fn now() -> EventTime {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    EventTime(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[expect(

@@ -21,13 +21,15 @@ impl Missed {
         let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         for run in log_batch.runs() {
             let times = times[run.rows.clone()].iter().copied().map(EventTime);
+            let times = times.filter(|&time| time <= latest);
+            let (Some(first), Some(last)) = (times.clone().min(), times.max()) else {
+                continue;
+            };
             let stream = &run.resource.stream;
-            for time in times.filter(|&time| time <= latest) {
-                if let Some((from, to)) = spans.get_mut(stream) {
-                    (*from, *to) = (time.min(*from), time.max(*to));
-                } else if spans.len() < STREAMS_MAX {
-                    spans.insert(stream.clone(), (time, time));
-                }
+            if let Some((from, to)) = spans.get_mut(stream) {
+                (*from, *to) = (first.min(*from), last.max(*to));
+            } else if spans.len() < STREAMS_MAX {
+                spans.insert(stream.clone(), (first, last));
             }
         }
     }

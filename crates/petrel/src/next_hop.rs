@@ -13,8 +13,8 @@ use petrel_otlp::export::{
 use petrel_otlp::receive::{ExportReply, Refusal};
 use petrel_otlp::{EventSettings, encode_events};
 
+use crate::clock::now;
 use crate::config::{self, Protocol};
-use crate::inline::now;
 use crate::outbox::{Encoder, Format, Outbox};
 use crate::print::json_line;
 use crate::telemetry::name;

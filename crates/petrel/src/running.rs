@@ -16,9 +16,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::analysis::{Analysis, Start};
+use crate::clock::now;
 use crate::config::{self, Config};
 use crate::detectors::{Desired, Detectors, ModuleInfo, Watch, count};
-use crate::inline::{Inline, now};
+use crate::inline::Inline;
 use crate::next_hop::NextHop;
 use crate::outbox::Outbox;
 use crate::persist::{self, Knowledge};
