@@ -12,10 +12,11 @@ pub(crate) struct Setup {
     pub(crate) grpc: String,
     pub(crate) http: String,
     pub(crate) metrics: String,
+    pub(crate) admin: String,
     /// The directory of its state.
     pub(crate) state: PathBuf,
     name: String,
-    config: PathBuf,
+    pub(crate) config: PathBuf,
 }
 
 impl Setup {
@@ -33,14 +34,26 @@ impl Setup {
         interval: &str,
         more: &str,
     ) -> Self {
-        let [grpc, http, metrics, health] = std::array::from_fn(|_| wait::free_address());
+        let exporter = format!("endpoint: '{downstream}', timeout: 60s");
+        Self::exporting(scratch, name, &exporter, interval, more)
+    }
+
+    /// The same with the keys of a gRPC exporter given as text.
+    pub(crate) fn exporting(
+        scratch: &Scratch,
+        name: &str,
+        exporter: &str,
+        interval: &str,
+        more: &str,
+    ) -> Self {
+        let [grpc, http, metrics, health, admin] = std::array::from_fn(|_| wait::free_address());
         let state = scratch.directory(&format!("{name}-state"));
         let directory = state.display();
         let config = format!(
             "receivers: {{ otlp: {{ protocols: {{ grpc: {{ endpoint: '{grpc}' }}, http: {{ endpoint: '{http}' }} }} }} }}
-exporters: {{ otlp_grpc: {{ endpoint: '{downstream}', compression: none, timeout: 60s, tls: {{ insecure: true }} }} }}
+exporters: {{ otlp_grpc: {{ {exporter}, compression: none, tls: {{ insecure: true }} }} }}
 state: {{ directory: '{directory}', interval: {interval} }}
-telemetry: {{ metrics: {{ endpoint: '{metrics}' }}, health: {{ endpoint: '{health}' }} }}
+telemetry: {{ metrics: {{ endpoint: '{metrics}' }}, health: {{ endpoint: '{health}' }}, admin: {{ endpoint: '{admin}' }} }}
 {more}"
         );
         let config = scratch.write(&format!("{name}.yaml"), config);
@@ -48,6 +61,7 @@ telemetry: {{ metrics: {{ endpoint: '{metrics}' }}, health: {{ endpoint: '{healt
             grpc,
             http,
             metrics,
+            admin,
             state,
             name: name.to_owned(),
             config,

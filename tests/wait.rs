@@ -36,6 +36,31 @@ pub(crate) fn until<T>(
     }
 }
 
+/// A point in time after which it is no use to wait any longer.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    /// So long from now.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a deadline over other processes is wall time"
+    )]
+    pub(crate) fn after(duration: Duration) -> Self {
+        Self(Instant::now() + duration)
+    }
+
+    /// Whether it has passed.
+    pub(crate) fn is_over(self) -> bool {
+        self.0.elapsed() > Duration::ZERO
+    }
+}
+
+/// A pause between two looks at another process.
+pub(crate) fn a_moment() {
+    std::thread::park_timeout(POLL_INTERVAL);
+}
+
 /// What `deed` returns, and how long it took by the wall clock: for figures and generous bounds.
 #[expect(
     clippy::disallowed_methods,

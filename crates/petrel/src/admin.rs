@@ -1,31 +1,57 @@
-//! The two small HTTP endpoints beside the pipeline: metrics for Prometheus, health for probes.
+//! The small HTTP endpoints beside the pipeline: metrics for Prometheus, health for probes, status and
+//! switches for people on this host.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::get;
+use arc_swap::ArcSwapOption;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::config::{Endpoint, Telemetry};
+use crate::config::{Endpoint, Mode, Telemetry};
+use crate::limiter::OWN_FIGURES_EVERY;
+use crate::{status, telemetry};
 
-/// Whether the pipeline takes requests; shared with the health endpoint.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+/// What the endpoints know of the pipeline; nothing before it runs and once it ends.
+#[derive(Debug, Default)]
+pub struct Shared {
+    source: ArcSwapOption<status::Source>,
+}
 
-impl Readiness {
-    /// Says so.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+impl Shared {
+    /// Requests are taken.
+    pub fn is_ready(&self, source: status::Source) {
+        self.source.store(Some(Arc::new(source)));
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Requests are no longer taken.
+    pub fn is_ending(&self) {
+        self.source.store(None);
     }
+}
+
+/// The body of a request that switches the mode; none = the configured one.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SwitchMode {
+    /// `enrich`, `observe`, `off`.
+    pub mode: Option<String>,
+}
+
+/// The body of a request that switches a detector.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SwitchDetector {
+    /// Whether it is to run.
+    pub enabled: bool,
 }
 
 /// Serves what is configured until the handles are aborted.
@@ -35,31 +61,144 @@ impl Readiness {
 pub async fn serve(
     telemetry: &Telemetry,
     metrics: PrometheusHandle,
-    readiness: Readiness,
+    shared: Arc<Shared>,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let mut servers = Vec::new();
     let rendered = metrics.clone();
     let routes = Router::new().route("/metrics", get(async move || rendered.render()));
     servers.extend(listen("telemetry.metrics", telemetry.metrics.as_ref(), routes).await?);
-    let health = async move || match readiness.get() {
-        true => (StatusCode::OK, "{\"status\":\"StatusOK\"}\n"),
-        false => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "{\"status\":\"StatusStarting\"}\n",
-        ),
-    };
     let routes = Router::new()
-        .route("/", get(health.clone()))
-        .route("/status", get(health));
+        .route("/", get(health))
+        .route("/status", get(health))
+        .with_state(Arc::clone(&shared));
     servers.extend(listen("telemetry.health", telemetry.health.as_ref(), routes).await?);
-    // Histograms are folded now and then even when nobody asks for them.
-    servers.push(tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-            metrics.run_upkeep();
-        }
-    }));
+    let routes = admin_routes(shared);
+    servers.extend(listen("telemetry.admin", telemetry.admin.as_ref(), routes).await?);
+    servers.push(tokio::spawn(keep_up(metrics)));
     Ok(servers)
+}
+
+/// Histograms are folded, and figures of the process are taken, even when nobody asks for them.
+async fn keep_up(metrics: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(OWN_FIGURES_EVERY);
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+        telemetry::report_process();
+    }
+}
+
+async fn health(State(shared): State<Arc<Shared>>) -> Response {
+    if shared.source.load().is_some() {
+        return (StatusCode::OK, "{\"status\":\"StatusOK\"}\n").into_response();
+    }
+    let starting = "{\"status\":\"StatusStarting\"}\n";
+    (StatusCode::SERVICE_UNAVAILABLE, starting).into_response()
+}
+
+fn admin_routes(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/api/v1/status", get(show))
+        .route("/api/v1/mode", post(switch_mode))
+        .route("/api/v1/detectors/{name}", post(switch_detector))
+        .layer(middleware::from_fn(only_from_here))
+        .with_state(shared)
+}
+
+/// A page in somebody's browser must not reach what listens on localhost only.
+async fn only_from_here(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if headers.contains_key(header::ORIGIN) || !names_this_host(headers) {
+        return problem(
+            StatusCode::FORBIDDEN,
+            "only programs on this host are answered, not pages in a browser",
+        );
+    }
+    next.run(request).await
+}
+
+fn names_this_host(headers: &HeaderMap) -> bool {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let Some(authority) = host.and_then(|host| host.parse::<axum::http::uri::Authority>().ok())
+    else {
+        return false;
+    };
+    let host = authority.host().trim_matches(['[', ']']);
+    let is_loopback = |host: &str| {
+        let address = host.parse::<std::net::IpAddr>();
+        address.is_ok_and(|address| address.is_loopback())
+    };
+    host == "localhost" || is_loopback(host)
+}
+
+async fn show(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.source.load_full() {
+        Some(source) => Json(source.status().await).into_response(),
+        None => not_running(),
+    }
+}
+
+async fn switch_mode(
+    State(shared): State<Arc<Shared>>,
+    Json(wanted): Json<SwitchMode>,
+) -> Response {
+    let Some(source) = shared.source.load_full() else {
+        return not_running();
+    };
+    let mode = match wanted.mode.as_deref().map(Mode::of_name) {
+        None => None,
+        Some(Some(mode)) => Some(mode),
+        Some(None) => {
+            let detail = "mode is one of enrich, observe, off, or null for the configured one";
+            return problem(StatusCode::BAD_REQUEST, detail);
+        }
+    };
+    let control = source.control();
+    control.switch(mode);
+    tracing::warn!(
+        mode = control.mode().name(),
+        switched = control.is_switched(),
+        "the mode was switched"
+    );
+    Json(json!({"mode": control.mode().name(), "mode_is_switched": control.is_switched()}))
+        .into_response()
+}
+
+async fn switch_detector(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    Json(wanted): Json<SwitchDetector>,
+) -> Response {
+    let Some(source) = shared.source.load_full() else {
+        return not_running();
+    };
+    if !source.switch_detector(&name, wanted.enabled).await {
+        let detail = format!("no detector named {name} runs; `petrel status` lists them");
+        return problem(StatusCode::NOT_FOUND, &detail);
+    }
+    tracing::warn!(
+        detector = name,
+        enabled = wanted.enabled,
+        "a detector was switched"
+    );
+    Json(json!({"detector": name, "enabled": wanted.enabled})).into_response()
+}
+
+fn not_running() -> Response {
+    problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Petrel is starting or stopping",
+    )
+}
+
+/// An answer that says what is wrong, as RFC 9457 has it.
+fn problem(status: StatusCode, detail: &str) -> Response {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body: Value = json!({"title": title, "status": status.as_u16(), "detail": detail});
+    let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
+    (status, content_type, body.to_string()).into_response()
 }
 
 async fn listen(
@@ -97,3 +236,6 @@ async fn listen(
         }
     })))
 }
+
+/// How long a program that asks waits for an answer.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);

@@ -10,6 +10,11 @@ pub const EXIT_FAILURE: u8 = 1;
 pub const EXIT_INVALID_CONFIG: u8 = 3;
 /// Exit code of a check that did not hold.
 pub const EXIT_CHECK_FAILED: u8 = 4;
+/// Exit code when no running Petrel answers.
+pub const EXIT_UNREACHABLE: u8 = 69;
+
+/// Where a running Petrel is asked, by default.
+pub const ADMIN_DEFAULT: &str = "localhost:13134";
 
 /// Finds what is odd in a stream of OpenTelemetry logs, inline, and never harms the stream.
 #[derive(Debug, Parser)]
@@ -26,8 +31,11 @@ const EXAMPLES: &str = "Examples:
                                        OTLP in on 4317 and 4318, out to a Collector
   petrel run -c petrel.yaml            the same from a file
   petrel validate -c petrel.yaml       all errors of a file, with their places
+  petrel status                        what a running one knows, lacks and skips
+  petrel mode off                      stop all detection, records go on
 
-Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid configuration, 4 check failed";
+Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid configuration, 4 check failed,
+69 nobody answers";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -39,6 +47,75 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Show the real pipeline finding scripted incidents in generated logs
     Demo(DemoArgs),
+    /// Show what a running Petrel knows, lacks, skips and holds
+    Status(StatusArgs),
+    /// Switch how much a running Petrel does, until it is switched back or ends
+    Mode(ModeArgs),
+    /// Switch one detector of a running Petrel off or on
+    #[command(subcommand)]
+    Detector(DetectorCommand),
+}
+
+/// What is done with a detector.
+#[derive(Debug, Subcommand)]
+pub enum DetectorCommand {
+    /// It hears of records again; what it had learnt is still there
+    Enable(SwitchArgs),
+    /// It hears of no records any more; the others go on
+    Disable(SwitchArgs),
+}
+
+/// How a running Petrel is reached.
+#[derive(Debug, Args)]
+pub struct AdminArgs {
+    /// Its telemetry.admin.endpoint
+    #[arg(long, value_name = "HOST:PORT", default_value = ADMIN_DEFAULT)]
+    pub admin: String,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: petrel status -o json | jq .queues")]
+pub struct StatusArgs {
+    /// How to reach it.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
+    pub output: OutputFormat,
+}
+
+/// Arguments of `mode`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: petrel mode observe")]
+pub struct ModeArgs {
+    /// enrich: attributes and events; observe: records as they came, and events; off: records as they
+    /// came, no detection; configured: what the file says
+    #[arg(value_parser = ["enrich", "observe", "off", "configured"])]
+    pub mode: String,
+    /// How to reach it.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// Arguments of `detector enable` and `disable`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: petrel detector disable latency")]
+pub struct SwitchArgs {
+    /// The detector's name
+    pub name: String,
+    /// How to reach it.
+    #[command(flatten)]
+    pub admin: AdminArgs,
 }
 
 /// Arguments of `run`.

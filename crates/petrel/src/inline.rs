@@ -1,141 +1,286 @@
 //! What happens to one request between the receiver and the next hop, in the order of its steps.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+use bytes::Bytes;
 use petrel_batch::EventTime;
-use petrel_otlp::receive::{ExportReply, LogsHandler, Received, Refusal, Transport};
-use petrel_otlp::{Buffers, ResourceCache, WalkPlan, Walked, splice, walk};
+use petrel_otlp::receive::{ExportReply, Handler, Received, Refusal, Transport};
+use petrel_otlp::{
+    Buffers, Code, ResourceCache, Signal, Walked, count_items, splice, walk,
+};
+use tokio::sync::{RwLock, RwLockWriteGuard};
 
-use crate::analysis::{Analysis, worker_of};
+use crate::analysis::{Edits, worker_of};
 use crate::clock::now;
-use crate::next_hop::NextHop;
+use crate::config::Mode;
+use crate::control::Control;
+use crate::delivery::{Head, Metadata, Outgoing, StreamSet};
+use crate::pipeline::Pipeline;
 use crate::telemetry::name;
 
-/// Takes requests in: walk, analyse, splice, export, answer.
+/// Takes requests in: walk, analyse, splice, send on, answer.
 #[derive(Debug)]
 pub struct Inline {
-    plan: RwLock<Arc<WalkPlan>>,
+    pipeline: ArcSwap<Pipeline>,
+    control: Arc<Control>,
     resources: ResourceCache,
     buffers: Buffers,
-    analysis: Arc<Analysis>,
-    next_hop: NextHop,
     last_arrival: AtomicU64,
+    /// Held by requests in detection; a reload waits for them and holds further ones.
+    gate: RwLock<()>,
+    budget: Duration,
 }
 
 impl Inline {
-    /// The path between a receiver and `next_hop`.
+    /// The path of requests through `pipeline`.
     #[must_use]
-    pub fn new(
-        plan: WalkPlan,
-        resources: ResourceCache,
-        analysis: Arc<Analysis>,
-        next_hop: NextHop,
-    ) -> Self {
+    pub fn new(pipeline: Pipeline, control: Arc<Control>, budget: Duration) -> Self {
         Self {
-            plan: RwLock::new(Arc::new(plan)),
-            resources,
+            pipeline: ArcSwap::from_pointee(pipeline),
+            control,
+            resources: ResourceCache::default(),
             buffers: Buffers::default(),
-            analysis,
-            next_hop,
             last_arrival: AtomicU64::new(0),
+            gate: RwLock::new(()),
+            budget,
         }
     }
 
-    /// Reads other columns from now on.
-    pub fn set_plan(&self, plan: WalkPlan) {
-        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+    /// What requests pass through now.
+    #[must_use]
+    pub fn pipeline(&self) -> Arc<Pipeline> {
+        self.pipeline.load_full()
     }
 
-    /// When the last request came in; the epoch before the first.
+    /// Waits until nothing is in detection, and holds what comes: for at most the budget of a request,
+    /// which then goes on as it is.
+    pub async fn hold(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().await
+    }
+
+    /// Sends requests through another pipeline from now on; returns the one before.
+    pub fn swap(&self, pipeline: Pipeline) -> Arc<Pipeline> {
+        self.resources.clear();
+        self.pipeline.swap(Arc::new(pipeline))
+    }
+
+    /// When the last request with logs came in; the epoch before the first.
     #[must_use]
     pub fn last_arrival(&self) -> EventTime {
         EventTime(self.last_arrival.load(Ordering::Relaxed))
     }
 
-    async fn take(&self, received: Received) -> Result<ExportReply, Refusal> {
+    async fn logs(&self, pipeline: &Pipeline, received: &Received) -> Result<Taken, Refusal> {
         let arrival = now();
         self.last_arrival.store(arrival.nanos(), Ordering::Relaxed);
-        let plan = Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner));
-        let n_workers = self.analysis.n_workers();
+        let mode = self.control.mode();
+        if mode == Mode::Off {
+            let n_items = count_items(Signal::Logs, &received.request)?;
+            count(name::SKIPPED, "off", n_items);
+            return Ok(Taken::AsItIs(n_items, StreamSet::ALL));
+        }
+        let walked = self.walk(pipeline, received, arrival)?;
+        let n_items = walked.counts.records;
+        let streams = match pipeline.ways.has_queues() {
+            true => streams_of(&walked),
+            false => StreamSet::default(),
+        };
+        Ok(Taken::Read(Box::new(walked), n_items, streams, arrival, mode))
+    }
+
+    fn walk(
+        &self,
+        pipeline: &Pipeline,
+        received: &Received,
+        arrival: EventTime,
+    ) -> Result<Walked, Refusal> {
+        let n_workers = pipeline.analysis.n_workers();
         let workers = petrel_otlp::Workers {
             worker_of: &|stream| worker_of(stream, n_workers),
             n_workers,
         };
+        let (plan, tenant) = (pipeline.plan(), pipeline.tenancy.tenant(received));
         let walked = walk(
             &received.request,
             &plan,
             &self.resources,
-            "",
+            &tenant,
             arrival,
             workers,
-        );
-        let walked = walked.map_err(|malformed| {
-            let refusal = Refusal::from(malformed);
-            self.refused(&refusal, received.transport);
-            refusal
+        )?;
+        let counts = &walked.counts;
+        count(name::SKIPPED, "enriched", counts.skipped_enriched);
+        count(name::SKIPPED, "excluded", counts.skipped_excluded);
+        count(name::SKIPPED, "unlisted", counts.unlisted);
+        count(name::ODD, "invalid_utf8", counts.invalid_utf8);
+        count(name::ODD, "without_time", counts.without_time);
+        count(name::ODD, "ahead_of_arrival", counts.ahead_of_arrival);
+        Ok(walked)
+    }
+
+    /// What detection has to say in time; none when it has not.
+    async fn analyse(
+        &self,
+        pipeline: &Pipeline,
+        walked: &mut Walked,
+        arrival: EventTime,
+    ) -> Option<Edits> {
+        let started = started();
+        let parts = std::mem::take(&mut walked.batches);
+        let n_bytes = walked.request.len();
+        let judged = match tokio::time::timeout(self.budget, self.gate.read()).await {
+            Ok(_through) => pipeline
+                .analysis
+                .analyse(parts, n_bytes, arrival)
+                .await
+                .map_err(|skipped| skipped.as_str()),
+            Err(_) => Err("reload"),
+        };
+        metrics::histogram!(name::DETECTION_SECONDS).record(started.elapsed().as_secs_f64());
+        judged
+            .map_err(|reason| count(name::SKIPPED, reason, walked.counts.rows))
+            .ok()
+    }
+
+    /// The request's bytes with what detection adds; as they came when it has nothing to say.
+    fn enriched(&self, walked: Walked, edits: Option<Edits>) -> Bytes {
+        let Some(edits) = edits else {
+            return walked.request;
+        };
+        let edits: Vec<_> = edits
+            .iter()
+            .map(|(log_batch, edits)| (log_batch.places(), edits))
+            .collect();
+        splice(&walked.request, &walked.layout, &edits, &self.buffers)
+    }
+
+    async fn take(&self, received: Received) -> Result<ExportReply, Refusal> {
+        let pipeline = self.pipeline();
+        let signal = received.signal;
+        let taken = match signal {
+            Signal::Logs => self.logs(&pipeline, &received).await,
+            Signal::Traces | Signal::Metrics => without_a_look(&pipeline, &received),
+        };
+        let taken = taken.inspect_err(|refusal| {
+            self.refused(refusal, signal, received.transport);
         })?;
-        let transport = received.transport.name();
-        let n_records = walked.counts.records;
-        if n_records == 0 {
+        let n_items = taken.n_items();
+        // A request without a record says nothing; of other signals that is not ours to judge.
+        if n_items == 0 && (signal == Signal::Logs || received.request.is_empty()) {
             return Ok(ExportReply::default());
         }
-        let request = self.analyse(walked, arrival).await;
-        let outcome = self
-            .next_hop
-            .export(request, n_records, received.timeout)
-            .await;
+        let outcome = self.send(&pipeline, &received, taken).await;
         let counter = if outcome.is_ok() {
             name::ACCEPTED
         } else {
             name::REFUSED
         };
-        metrics::counter!(counter, "receiver" => "otlp", "transport" => transport)
-            .increment(n_records);
+        let transport = received.transport.name();
+        metrics::counter!(counter.of(signal), "receiver" => "otlp", "transport" => transport)
+            .increment(n_items);
         outcome
     }
 
-    /// The request's bytes with what detection adds; as they came when it has nothing to say in time.
-    async fn analyse(&self, mut walked: Walked, arrival: EventTime) -> bytes::Bytes {
-        count(name::SKIPPED, "enriched", walked.counts.skipped_enriched);
-        count(name::SKIPPED, "unlisted", walked.counts.unlisted);
-        count(name::ODD, "invalid_utf8", walked.counts.invalid_utf8);
-        count(name::ODD, "without_time", walked.counts.without_time);
-        count(
-            name::ODD,
-            "ahead_of_arrival",
-            walked.counts.ahead_of_arrival,
-        );
-        let started = started();
-        let parts = std::mem::take(&mut walked.batches);
-        let n_bytes = walked.request.len();
-        let edits = self.analysis.analyse(parts, n_bytes, arrival).await;
-        metrics::histogram!(name::DETECTION_SECONDS).record(started.elapsed().as_secs_f64());
-        match edits {
-            Ok(edits) => {
-                let edits: Vec<_> = edits
-                    .iter()
-                    .map(|(log_batch, edits)| (log_batch.places(), edits))
-                    .collect();
-                splice(&walked.request, &walked.layout, &edits, &self.buffers)
+    async fn send(
+        &self,
+        pipeline: &Pipeline,
+        received: &Received,
+        taken: Taken,
+    ) -> Result<ExportReply, Refusal> {
+        let signal = received.signal;
+        let delivery = pipeline.ways.of(signal).ok_or_else(|| no_way(signal))?;
+        let timeout = received.timeout;
+        let metadata: Metadata = received.metadata.as_slice().into();
+        let outgoing = |body: Bytes, n_items, streams| Outgoing {
+            head: Head {
+                signal,
+                n_items,
+                n_bytes: body.len(),
+                streams,
+                metadata,
+            },
+            body,
+        };
+        match taken {
+            Taken::AsItIs(n_items, streams) => {
+                let outgoing = outgoing(received.request.clone(), n_items, streams);
+                delivery.send(outgoing, timeout).await
             }
-            Err(skipped) => {
-                count(name::SKIPPED, skipped.as_str(), walked.counts.rows);
-                walked.request
+            Taken::Read(mut walked, n_items, streams, arrival, Mode::Observe) => {
+                let outgoing = outgoing(walked.request.clone(), n_items, streams);
+                // Nothing is added, so nothing is waited for.
+                let analysing = self.analyse(pipeline, &mut walked, arrival);
+                let (outcome, _) = tokio::join!(delivery.send(outgoing, timeout), analysing);
+                outcome
+            }
+            Taken::Read(mut walked, n_items, streams, arrival, _) => {
+                let edits = self.analyse(pipeline, &mut walked, arrival).await;
+                let body = self.enriched(*walked, edits);
+                delivery.send(outgoing(body, n_items, streams), timeout).await
             }
         }
     }
 }
 
-impl LogsHandler for Inline {
+/// A request that is not refused for what it is.
+enum Taken {
+    /// Passed on as it came, with so many items.
+    AsItIs(u64, StreamSet),
+    /// Walked: items, streams, arrival, and what is to be done with it.
+    Read(Box<Walked>, u64, StreamSet, EventTime, Mode),
+}
+
+impl Taken {
+    fn n_items(&self) -> u64 {
+        match self {
+            Self::AsItIs(n_items, _) | Self::Read(_, n_items, ..) => *n_items,
+        }
+    }
+}
+
+fn without_a_look(pipeline: &Pipeline, received: &Received) -> Result<Taken, Refusal> {
+    if pipeline.ways.of(received.signal).is_none() {
+        return Err(no_way(received.signal));
+    }
+    let n_items = count_items(received.signal, &received.request)?;
+    Ok(Taken::AsItIs(n_items, StreamSet::default()))
+}
+
+fn no_way(signal: Signal) -> Refusal {
+    let signal = signal.name();
+    let message = format!(
+        "Petrel has no exporter for {signal}: name one in service.pipelines.{signal}.exporters, \
+         or send {signal} elsewhere"
+    );
+    Refusal::new(Code::Unimplemented, message)
+}
+
+/// The streams of a request. What has no row has no stream that is known: it keeps order with all.
+fn streams_of(walked: &Walked) -> StreamSet {
+    let counts = &walked.counts;
+    if counts.rows < counts.records {
+        return StreamSet::ALL;
+    }
+    let mut streams = StreamSet::default();
+    for log_batch in walked.batches.iter().flatten() {
+        for run in log_batch.runs() {
+            streams.insert(&run.resource.stream);
+        }
+    }
+    streams
+}
+
+impl Handler for Inline {
     async fn export(&self, received: Received) -> Result<ExportReply, Refusal> {
         self.take(received).await
     }
 
-    fn refused(&self, refusal: &Refusal, transport: Transport) {
-        tracing::debug!(%refusal, transport = transport.name(), "a request was refused");
-        metrics::counter!("otelcol_receiver_requests", "receiver" => "otlp", "transport" => transport.name(), "outcome" => "refused")
+    fn refused(&self, refusal: &Refusal, signal: Signal, transport: Transport) {
+        tracing::debug!(%refusal, signal = signal.name(), transport = transport.name(), "a request was refused");
+        metrics::counter!(name::RECEIVER_REQUESTS, "receiver" => "otlp", "transport" => transport.name(), "outcome" => "refused")
             .increment(1);
     }
 }

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use petrel::cli::{Cli, Command, EXIT_FAILURE};
+use petrel::cli::{Cli, Command, DetectorCommand, EXIT_FAILURE};
+use petrel::commands;
 
 #[expect(
     clippy::disallowed_methods,
@@ -18,6 +19,12 @@ fn main() -> ExitCode {
         Command::Run(args) => petrel::run::run(&args),
         Command::Validate(args) => petrel::validate::validate(&args),
         Command::Demo(args) => petrel::demo::demo(&args, process_start),
+        Command::Status(args) => commands::status(&args),
+        Command::Mode(args) => commands::mode(&args.admin, &args.mode),
+        Command::Detector(DetectorCommand::Enable(args)) => commands::switch_detector(&args, true),
+        Command::Detector(DetectorCommand::Disable(args)) => {
+            commands::switch_detector(&args, false)
+        }
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("petrel: {error:#}");

@@ -9,7 +9,8 @@ use petrel_batch::{AttributeValue, EventRecord};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::store::{Store, StoreError};
+use crate::database::DatabaseError;
+use crate::store::Store;
 use crate::telemetry::name;
 
 /// Attribute by which the events of one anomaly are known.
@@ -89,7 +90,7 @@ impl Outbox {
         bytes_max: usize,
         store: Option<Arc<Store>>,
         encoder: Encoder,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, DatabaseError> {
         let kept = store
             .as_ref()
             .map(|store| store.events())

@@ -1,76 +1,132 @@
-//! `petrel run`: reads the configuration, starts, waits for a signal, drains.
+//! `petrel run`: reads the configuration, starts, listens to signals, drains.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::{self, Readiness};
+use crate::admin::{self, Shared};
 use crate::cli::RunArgs;
-use crate::config::{Config, Exporter, Protocol};
+use crate::config::Config;
 use crate::running::Running;
-use crate::{telemetry, validate};
+use crate::telemetry::{self, name};
+use crate::{status, validate};
 
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// What could not be started or saved.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let mut config = match &args.config {
-        Some(path) => match validate::load(path)? {
-            Ok(config) => config,
-            Err(exit) => return Ok(exit),
-        },
-        None => Config::default(),
+    let source = Source::of(args);
+    let config = match source.load()? {
+        Ok(config) => config,
+        Err(exit) => return Ok(exit),
     };
-    if let Some(to) = &args.to {
-        let endpoint = if to.contains("://") {
-            to.clone()
-        } else {
-            format!("http://{to}")
-        };
-        anyhow::ensure!(
-            endpoint.starts_with("http://"),
-            "--to {to}: only http:// is spoken yet"
-        );
-        config.exporter = Some(Exporter::to(Protocol::Grpc, endpoint));
-    }
     telemetry::init_logs(&config.telemetry);
+    for warning in &config.warnings {
+        tracing::warn!(code = warning.code, "{}", warning.message);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let ended = runtime.block_on(run_until_signal(&config));
+    let ended = runtime.block_on(run_until_signal(&config, &source));
     // What is still printed to somebody who does not read must not keep the process.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-async fn run_until_signal(config: &Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+/// Where the configuration comes from, again at each reload.
+#[derive(Debug)]
+struct Source {
+    file: Option<PathBuf>,
+    to: Option<String>,
+}
+
+impl Source {
+    fn of(args: &RunArgs) -> Self {
+        Self {
+            file: args.config.clone(),
+            to: args.to.clone(),
+        }
+    }
+
+    /// Reads it; errors are printed as `validate` prints them, and the exit code returned.
+    fn load(&self) -> anyhow::Result<Result<Config, ExitCode>> {
+        validate::load(self.file.as_deref(), self.to.as_deref())
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT")?,
+            hang_up: signal(SignalKind::hangup()).context("SIGHUP")?,
+        })
+    }
+
+    /// Whether the configuration is to be read again; else it is over.
+    async fn is_reload(&mut self) -> bool {
+        tokio::select! {
+            _ = self.terminate.recv() => false,
+            _ = self.interrupt.recv() => false,
+            _ = self.hang_up.recv() => true,
+        }
+    }
+}
+
+async fn run_until_signal(config: &Config, source: &Source) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
     let metrics = telemetry::init_metrics()?;
-    let readiness = Readiness::default();
-    let admin = admin::serve(&config.telemetry, metrics, readiness.clone()).await?;
-    let running = Running::start(config).await?;
-    if config.exporter.is_none() {
+    let shared = Arc::new(Shared::default());
+    let admin = admin::serve(&config.telemetry, metrics, Arc::clone(&shared)).await?;
+    let mut running = Running::start(config).await?;
+    if config.exporters.is_empty() {
         tracing::warn!(
             "no exporter is named: records end here, anomalies are printed on stdout; \
              `--to http://host:4317` or exporters.otlp_grpc.endpoint sends both on"
         );
     }
-    readiness.set(true);
+    let reload_success = metrics::gauge!(name::RELOAD_SUCCESS);
+    reload_success.set(1.0);
+    shared.is_ready(status::Source::of(&running));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "petrel is ready");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    while signals.is_reload().await {
+        let is_done = reload(&mut running, source).await;
+        reload_success.set(if is_done { 1.0 } else { 0.0 });
     }
     tracing::info!("draining");
-    readiness.set(false);
+    shared.is_ending();
     let drained = running.drain().await;
     admin.iter().for_each(tokio::task::JoinHandle::abort);
     if drained.is_ok() {
         tracing::info!("stopped");
     }
     drained
+}
+
+/// Reads the configuration again; a bad one leaves the old one in force.
+async fn reload(running: &mut Running, source: &Source) -> bool {
+    let error = match source.load() {
+        Ok(Ok(config)) => match running.reload(&config).await {
+            Ok(()) => {
+                tracing::info!("the configuration was read again and is in force");
+                return true;
+            }
+            Err(error) => format!("{error:#}"),
+        },
+        Ok(Err(_)) => "the file has errors, see above".to_owned(),
+        Err(error) => format!("{error:#}"),
+    };
+    tracing::error!("the configuration was not taken, the one before stays in force: {error}");
+    false
 }

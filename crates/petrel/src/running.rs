@@ -1,51 +1,50 @@
-//! A running Petrel: put together from a configuration, and taken apart again without losing what was
-//! admitted.
+//! A running Petrel: put together from a configuration, changed while it runs, and taken apart again
+//! without losing what was admitted.
 
-use std::net::SocketAddr;
+mod background;
+mod reload;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use petrel_engine::{Enrichment, Scope, Settings};
-use petrel_otlp::receive::{
-    Admission, RETRY_AFTER_DEFAULT, ReceiveSettings, ServeError, bind, serve_grpc, serve_http,
-};
-use petrel_otlp::{ResourceCache, WalkPlan, WalkSettings};
+use petrel_otlp::receive::{Address, Admission, RETRY_AFTER_DEFAULT};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::background::Background;
 use crate::analysis::{Analysis, Start};
-use crate::clock::now;
 use crate::config::{self, Config};
-use crate::detectors::{Desired, Detectors, ModuleInfo, Watch, count};
+use crate::control::Control;
+use crate::delivery::{Exit, Queue};
+use crate::detectors::Detectors;
+use crate::events::{self, send_events};
 use crate::inline::Inline;
-use crate::next_hop::NextHop;
 use crate::outbox::Outbox;
 use crate::persist::{self, Knowledge};
+use crate::pipeline::Pipeline;
+use crate::servers::Servers;
 use crate::store::Store;
-use crate::telemetry::{name, one_line};
-
-/// Share of `state.interval` after which changed streams are written, a part of them each time.
-const SNAPSHOT_PARTS: u32 = 6;
-/// Streams that one worker writes at most in one part of an interval.
-const SNAPSHOT_STREAMS_MAX: usize = 512;
+use crate::telemetry::name;
+use crate::ways::Ways;
 
 /// Everything that runs, and how to end it.
 #[derive(Debug)]
 pub struct Running {
-    /// Where OTLP/gRPC is served.
-    pub grpc: Option<SocketAddr>,
-    /// Where OTLP/HTTP is served.
-    pub http: Option<SocketAddr>,
-    analysis: Arc<Analysis>,
+    config: Config,
+    control: Arc<Control>,
+    inline: Arc<Inline>,
+    admission: Admission,
+    servers: Servers,
     outbox: Outbox,
     store: Option<Arc<Store>>,
-    is_draining: watch::Sender<bool>,
-    servers: Vec<JoinHandle<Result<(), ServeError>>>,
-    background: Vec<JoinHandle<()>>,
+    /// Where anomaly events go.
+    anomalies: watch::Sender<Option<Exit>>,
     events: JoinHandle<()>,
-    drain_timeout: Duration,
+    background: Background,
+    /// Queues that nobody hands anything to any more; they end when they are empty.
+    retired: Vec<Arc<Queue>>,
 }
 
 impl Running {
@@ -55,109 +54,114 @@ impl Running {
     /// What cannot be started, with the address, directory or detector that it is about.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let (store, knowledge) = open_state(config)?;
-        let next_hop = NextHop::new(config.exporter.as_ref())?;
+        let ways = Ways::build(config, None)?;
         let outbox = Outbox::new(
             config.limits.outbox_bytes_max,
             store.clone(),
-            next_hop.encoder(),
+            events::encoder(ways.anomalies.is_some()),
         )?;
+        let planned = Servers::none().plan(&config.receivers).await?;
         let detectors = Detectors::load(config)?;
-        let analysis = Arc::new(Analysis::start(Start {
-            settings: engine_settings(config),
-            roster: detectors.roster(),
-            n_workers: config.workers,
-            budget: config.detectors.budget,
+        let analysis = Arc::new(Analysis::start(start_of(
+            config,
+            &detectors,
             knowledge,
-            outbox: outbox.clone(),
-        })?);
+            outbox.clone(),
+        ))?);
         let module_info = detectors.report_running();
-        let plan = walk_plan(config, &analysis).await;
-        let resources = ResourceCache::default();
-        let inline = Inline::new(plan, resources, Arc::clone(&analysis), next_hop.clone());
+        let control = Arc::new(Control::new(config.mode));
+        let (anomalies, exit) = watch::channel(ways.anomalies.clone());
+        let pipeline = Pipeline::new(config, analysis, ways).await;
+        let inline = Inline::new(pipeline, Arc::clone(&control), config.detectors.budget);
         let inline = Arc::new(inline);
 
-        let (is_draining, drain) = watch::channel(false);
-        let mut servers = Vec::new();
         let admission = Admission::new(config.limits.in_flight_bytes_max, RETRY_AFTER_DEFAULT);
-        let listen = Listen {
-            config,
-            inline: &inline,
-            drain: &drain,
+        let mut servers = Servers::none();
+        servers.apply(planned, &inline, &admission);
+        let events = tokio::spawn(send_events(exit, outbox.clone(), Arc::clone(&inline)));
+        let mut running = Self {
+            config: config.clone(),
+            control,
+            inline,
             admission,
-        };
-        let grpc = listen.grpc(&mut servers).await?;
-        let http = listen.http(&mut servers).await?;
-
-        let events = tokio::spawn(next_hop.send_events(outbox.clone()));
-        let mut background = vec![tokio::spawn(watch_for_quiet(
-            Arc::clone(&inline),
-            Arc::clone(&analysis),
-            engine_settings(config).quiet_after,
-        ))];
-        if let (Some(store), Some(state)) = (&store, &config.state) {
-            let outbox = outbox.clone();
-            background.push(tokio::spawn(async move { outbox.keep_saved().await }));
-            let save = save_regularly(Arc::clone(&analysis), Arc::clone(store), state.interval);
-            background.push(tokio::spawn(save));
-        }
-        if let Some(directory) = &config.detectors.directory {
-            let watch = Watch::new(directory, config.detectors.rescan_interval);
-            let follow = Follow {
-                config: config.clone(),
-                watch,
-                detectors,
-                module_info,
-                analysis: Arc::clone(&analysis),
-                inline,
-            };
-            background.push(tokio::spawn(follow.run()));
-        }
-        Ok(Self {
-            grpc,
-            http,
-            analysis,
+            servers,
             outbox,
             store,
-            is_draining,
-            servers,
-            background,
+            anomalies,
             events,
-            drain_timeout: config.drain_timeout,
-        })
+            background: Background::default(),
+            retired: Vec::new(),
+        };
+        running.start_background(detectors, module_info);
+        Ok(running)
     }
 
-    /// Takes no more requests, finishes what was admitted, sends the events that wait, saves, ends.
+    /// Where OTLP/gRPC is served.
+    #[must_use]
+    pub fn grpc(&self) -> Option<&Address> {
+        self.servers.grpc.as_ref().map(|server| &server.address)
+    }
+
+    /// Where OTLP/HTTP is served.
+    #[must_use]
+    pub fn http(&self) -> Option<&Address> {
+        self.servers.http.as_ref().map(|server| &server.address)
+    }
+
+    /// What may be switched.
+    #[must_use]
+    pub fn control(&self) -> Arc<Control> {
+        Arc::clone(&self.control)
+    }
+
+    /// The path of requests.
+    #[must_use]
+    pub fn inline(&self) -> Arc<Inline> {
+        Arc::clone(&self.inline)
+    }
+
+    /// What is in flight.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        self.admission.clone()
+    }
+
+    /// Takes no more requests, finishes what was admitted, sends what waits, saves, ends.
     ///
     /// # Errors
     /// When the last snapshot cannot be written.
-    pub async fn drain(self) -> anyhow::Result<()> {
-        // Nobody listens any more when all servers have ended by themselves.
-        let _ = self.is_draining.send(true);
-        for task in self.background {
-            task.abort();
-            // Ended is what is wanted, however.
-            let _ = task.await;
-        }
-        let servers = async {
-            for server in self.servers {
-                if let Ok(Err(error)) = server.await {
-                    tracing::error!(%error, "a server did not end in good order");
-                }
-            }
-        };
-        if tokio::time::timeout(self.drain_timeout, servers)
+    pub async fn drain(mut self) -> anyhow::Result<()> {
+        let timeout = self.config.drain_timeout;
+        self.background.end().await;
+        if tokio::time::timeout(timeout, self.servers.drain())
             .await
             .is_err()
         {
-            tracing::warn!(timeout = ?self.drain_timeout, "requests were still in flight when the time to drain was over");
+            tracing::warn!(
+                ?timeout,
+                "requests were still in flight when the time to drain was over"
+            );
+        }
+        let pipeline = self.inline.pipeline();
+        pipeline.ways.drain(timeout).await;
+        for queue in &self.retired {
+            crate::ways::drain_queue("of before a reload", queue, timeout).await;
         }
         // What is still being judged may bring events: the workers answer after it.
-        let knowledge = self.analysis.snapshot(Scope::All).await;
+        let knowledge = pipeline.analysis.snapshot(Scope::All).await;
+        self.send_last_events(timeout).await;
+        if let Some(store) = self.store {
+            persist::write(store, knowledge)
+                .await
+                .context("the last snapshot")?;
+        }
+        drop(self.inline);
+        end_analysis(pipeline).await
+    }
+
+    async fn send_last_events(&mut self, timeout: Duration) {
         self.outbox.close();
-        if tokio::time::timeout(self.drain_timeout, self.events)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(timeout, &mut self.events).await.is_err() {
             let n_events = self.outbox.len();
             let kept = self.store.is_some();
             tracing::warn!(
@@ -167,17 +171,34 @@ impl Running {
             );
         }
         self.outbox.save().await;
-        if let Some(store) = self.store {
-            persist::write(store, knowledge)
-                .await
-                .context("the last snapshot")?;
-        }
-        if let Some(analysis) = Arc::into_inner(self.analysis) {
-            tokio::task::spawn_blocking(|| analysis.join())
-                .await
-                .context("ending the workers")?;
-        }
-        Ok(())
+    }
+}
+
+/// Ends the workers of a pipeline that nothing passes through any more.
+async fn end_analysis(pipeline: Arc<Pipeline>) -> anyhow::Result<()> {
+    let analysis = Arc::clone(&pipeline.analysis);
+    drop(pipeline);
+    if let Some(analysis) = Arc::into_inner(analysis) {
+        tokio::task::spawn_blocking(|| analysis.join())
+            .await
+            .context("ending the workers")?;
+    }
+    Ok(())
+}
+
+fn start_of(
+    config: &Config,
+    detectors: &Detectors,
+    knowledge: Knowledge,
+    outbox: Outbox,
+) -> Start {
+    Start {
+        settings: engine_settings(config),
+        roster: detectors.roster(),
+        n_workers: config.workers,
+        budget: config.detectors.budget,
+        knowledge,
+        outbox,
     }
 }
 
@@ -208,235 +229,5 @@ fn engine_settings(config: &Config) -> Settings {
         templates: config.templates,
         event_name_attribute: event_name.filter(|_| config.event_name_attribute),
         ..Settings::default()
-    }
-}
-
-async fn walk_plan(config: &Config, analysis: &Analysis) -> WalkPlan {
-    let column_set = Arc::new(analysis.column_set().await);
-    WalkPlan::new(WalkSettings {
-        stream_key: config.streams.key.clone(),
-        stream_fallback: config.streams.fallback.clone(),
-        accept_enriched: config.accept_enriched,
-        ..WalkSettings::new(column_set)
-    })
-}
-
-/// What both servers are made of.
-struct Listen<'a> {
-    config: &'a Config,
-    inline: &'a Arc<Inline>,
-    drain: &'a watch::Receiver<bool>,
-    /// Shared, so that the bound holds over both.
-    admission: Admission,
-}
-
-type Servers = Vec<JoinHandle<Result<(), ServeError>>>;
-
-impl Listen<'_> {
-    /// Settings of a server whose own bound on requests may stand in place of the common one.
-    fn settings(&self, request_bytes_max: Option<usize>) -> (Admission, ReceiveSettings) {
-        let limits = &self.config.limits;
-        let admission = self.admission.clone();
-        let settings = ReceiveSettings {
-            request_bytes_max: request_bytes_max.unwrap_or(limits.request_bytes_max),
-            logs_path: self.config.receivers.logs_url_path.clone(),
-            ..ReceiveSettings::default()
-        };
-        (admission, settings)
-    }
-
-    fn drained(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut drain = self.drain.clone();
-        async move {
-            // An error means that the sender is gone, which ends us too.
-            let _ = drain.wait_for(|is_draining| *is_draining).await;
-        }
-    }
-
-    async fn grpc(&self, servers: &mut Servers) -> anyhow::Result<Option<SocketAddr>> {
-        let Some(endpoint) = &self.config.receivers.grpc else {
-            return Ok(None);
-        };
-        let listener = bind(endpoint)
-            .await
-            .context("receivers.otlp.protocols.grpc")?;
-        let address = listener.local_addr()?;
-        warn_of_plaintext(address);
-        let (admission, settings) = self.settings(self.config.receivers.grpc_request_bytes_max);
-        let serve = serve_grpc(
-            listener,
-            Arc::clone(self.inline),
-            admission,
-            settings,
-            self.drained(),
-        );
-        servers.push(tokio::spawn(serve));
-        tracing::info!(%address, "OTLP/gRPC is served");
-        Ok(Some(address))
-    }
-
-    async fn http(&self, servers: &mut Servers) -> anyhow::Result<Option<SocketAddr>> {
-        let Some(endpoint) = &self.config.receivers.http else {
-            return Ok(None);
-        };
-        let listener = bind(endpoint)
-            .await
-            .context("receivers.otlp.protocols.http")?;
-        let address = listener.local_addr()?;
-        warn_of_plaintext(address);
-        let (admission, settings) = self.settings(self.config.receivers.http_request_bytes_max);
-        let serve = serve_http(
-            listener,
-            Arc::clone(self.inline),
-            admission,
-            settings,
-            self.drained(),
-        );
-        servers.push(tokio::spawn(async move {
-            serve.await;
-            Ok(())
-        }));
-        tracing::info!(%address, "OTLP/HTTP is served");
-        Ok(Some(address))
-    }
-}
-
-fn warn_of_plaintext(address: SocketAddr) {
-    if !address.ip().is_loopback() {
-        tracing::warn!(%address, "logs come in as plaintext, from whoever can reach this address");
-    }
-}
-
-/// Writes what changed, a part of it every sixth of the interval.
-async fn save_regularly(analysis: Arc<Analysis>, store: Arc<Store>, interval: Duration) {
-    let mut ticks = tokio::time::interval(interval / SNAPSHOT_PARTS);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut all_is_due = false;
-    loop {
-        ticks.tick().await;
-        let scope = if all_is_due {
-            Scope::All
-        } else {
-            Scope::Changed {
-                at_most: SNAPSHOT_STREAMS_MAX,
-            }
-        };
-        let knowledge = analysis.snapshot(scope).await;
-        metrics::gauge!(name::STREAMS).set(analysis.n_streams().await as f64);
-        let written = persist::write(Arc::clone(&store), knowledge).await;
-        // Streams that were to be written no longer count as changed.
-        all_is_due = written.is_err();
-        if let Err(error) = written {
-            tracing::error!("a snapshot could not be written, the last one stays: {error:#}");
-            metrics::counter!(name::SNAPSHOT_ERRORS).increment(1);
-        }
-    }
-}
-
-/// Notices by the wall clock when nothing comes in at all.
-async fn watch_for_quiet(inline: Arc<Inline>, analysis: Arc<Analysis>, quiet_after: Duration) {
-    let is_quiet = AtomicBool::new(false);
-    let mut ticks = tokio::time::interval(Duration::from_secs(5));
-    loop {
-        ticks.tick().await;
-        let last = inline.last_arrival();
-        if last.nanos() == 0 {
-            continue;
-        }
-        let lasted = now().since(last);
-        if lasted > quiet_after {
-            is_quiet.store(true, Ordering::Relaxed);
-            analysis.quiet(lasted);
-        } else if is_quiet.swap(false, Ordering::Relaxed) {
-            analysis.resumed();
-        }
-    }
-}
-
-/// Follows the detectors directory.
-struct Follow {
-    config: Config,
-    watch: Watch,
-    detectors: Detectors,
-    module_info: ModuleInfo,
-    analysis: Arc<Analysis>,
-    inline: Arc<Inline>,
-}
-
-impl Follow {
-    async fn run(self) {
-        let Self {
-            config,
-            watch,
-            mut detectors,
-            mut module_info,
-            analysis,
-            inline,
-        } = self;
-        let mut is_settling = false;
-        loop {
-            watch.due(is_settling).await;
-            // Reading and compiling modules must not hold the threads that serve requests.
-            let look = tokio::task::spawn_blocking(move || {
-                let found = detectors.look();
-                (detectors, found)
-            });
-            let Ok((looked, (desired, settling))) = look.await else {
-                tracing::error!(
-                    "loading a module panicked; the detectors directory is no longer followed"
-                );
-                return;
-            };
-            detectors = looked;
-            is_settling = settling;
-            let is_changed = !desired.is_empty();
-            for desired in desired {
-                apply(&analysis, desired, &mut module_info).await;
-            }
-            if is_changed {
-                inline.set_plan(walk_plan(&config, &analysis).await);
-            }
-        }
-    }
-}
-
-async fn apply(analysis: &Analysis, desired: Desired, module_info: &mut ModuleInfo) {
-    let (name, digest, must) = match &desired {
-        Desired::Runs {
-            name, spec, must, ..
-        } => (name.clone(), spec.module.digest().to_owned(), *must),
-        Desired::Ends { name } => (name.clone(), "none".to_owned(), true),
-    };
-    let mut outcome = analysis.change(desired.clone()).await;
-    if let Err(error) = &outcome
-        && must
-    {
-        // A module that was taken away must not go on for the sake of what it has learnt.
-        let reason = one_line(error);
-        tracing::warn!(detector = name, digest, "begins anew: {reason}");
-        let ends = Desired::Ends { name: name.clone() };
-        outcome = match analysis.change(ends).await {
-            Ok(()) => analysis.change(desired.clone()).await,
-            Err(error) => Err(error),
-        };
-    }
-    match outcome {
-        Ok(()) => {
-            match &desired {
-                Desired::Runs { version, .. } => module_info.runs(&name, version, &digest),
-                Desired::Ends { .. } => module_info.ends(&name),
-            }
-            tracing::info!(detector = name, digest, "detector changed");
-            count("success");
-        }
-        Err(error) => {
-            tracing::error!(
-                detector = name,
-                digest,
-                "detector not changed, what ran goes on: {}",
-                one_line(error)
-            );
-            count("refused");
-        }
     }
 }

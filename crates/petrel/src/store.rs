@@ -8,33 +8,15 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
+use crate::database::{self, DatabaseError, Plan};
+
 const STREAMS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("streams");
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 const GLOBAL: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("global");
-const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
 
 /// Layout of the tables; a store of another layout is set aside.
 const LAYOUT: &str = "2";
 const FILE: &str = "petrel.redb";
-
-/// Why the store did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The directory cannot be made or written.
-    #[error("state directory {path}: {source}")]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Another process has it open.
-    #[error("{0} is in use by another process")]
-    InUse(PathBuf),
-    /// The database failed.
-    #[error("state database: {0}")]
-    Database(#[from] redb::Error),
-}
 
 /// A key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
@@ -55,43 +37,35 @@ pub struct Opened {
 }
 
 impl Store {
-    /// Opens the store of a directory, which is made if it is not there.
+    /// Opens the store of a directory, as [`database::open`] does.
     ///
     /// # Errors
-    /// When the directory cannot be used, another process has the store open, or a fresh database
-    /// cannot be made. What is damaged, foreign or newer is set aside under a name of its own instead.
-    pub fn open(directory: &Path) -> Result<Opened, StoreError> {
-        let fail = |source| StoreError::Directory {
-            path: directory.to_owned(),
-            source,
+    /// See there.
+    pub fn open(directory: &Path) -> Result<Opened, DatabaseError> {
+        let plan = Plan {
+            file: FILE,
+            layout: LAYOUT,
+            make_tables: |transaction| {
+                transaction.open_table(STREAMS)?;
+                transaction.open_table(EVENTS)?;
+                transaction.open_table(GLOBAL)?;
+                Ok(())
+            },
         };
-        std::fs::create_dir_all(directory).map_err(fail)?;
-        let path = directory.join(FILE);
-        let reason = match open_database(&path) {
-            Ok(database) => {
-                return Ok(Opened {
-                    store: Self { database },
-                    set_aside: None,
-                });
-            }
-            Err(redb::Error::DatabaseAlreadyOpen) => return Err(StoreError::InUse(path)),
-            Err(redb::Error::Io(source)) if !path.exists() => return Err(fail(source)),
-            Err(error) => error.to_string(),
-        };
-        let aside = free_name(directory);
-        std::fs::rename(&path, &aside).map_err(fail)?;
-        let database = open_database(&path)?;
+        let opened = database::open(directory, plan)?;
         Ok(Opened {
-            store: Self { database },
-            set_aside: Some((aside, reason)),
+            store: Self {
+                database: opened.database,
+            },
+            set_aside: opened.set_aside,
         })
     }
 
     /// Every stream's key and bytes, by key.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
-    pub fn streams(&self) -> Result<Vec<Entry>, StoreError> {
+    /// [`DatabaseError::Database`].
+    pub fn streams(&self) -> Result<Vec<Entry>, DatabaseError> {
         let transaction = self.database.begin_read().map_err(redb::Error::from)?;
         let table = transaction.open_table(STREAMS).map_err(redb::Error::from)?;
         let mut streams = Vec::new();
@@ -105,8 +79,8 @@ impl Store {
     /// What was last written beside the streams under a name.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
-    pub fn global(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    /// [`DatabaseError::Database`].
+    pub fn global(&self, name: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
         let transaction = self.database.begin_read().map_err(redb::Error::from)?;
         let table = transaction.open_table(GLOBAL).map_err(redb::Error::from)?;
         let value = table.get(name).map_err(redb::Error::from)?;
@@ -117,13 +91,13 @@ impl Store {
     /// under names, in one transaction synced to disk.
     ///
     /// # Errors
-    /// [`StoreError::Database`]; nothing has changed then.
+    /// [`DatabaseError::Database`]; nothing has changed then.
     pub fn write(
         &self,
         streams: &[Entry],
         gone: &[Vec<u8>],
         global: &[(&str, Vec<u8>)],
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DatabaseError> {
         let transaction = self.database.begin_write().map_err(redb::Error::from)?;
         {
             let mut table = transaction.open_table(STREAMS).map_err(redb::Error::from)?;
@@ -148,8 +122,8 @@ impl Store {
     /// Events that have not been accepted, oldest first, with their numbers.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
-    pub fn events(&self) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    /// [`DatabaseError::Database`].
+    pub fn events(&self) -> Result<Vec<(u64, Vec<u8>)>, DatabaseError> {
         let transaction = self.database.begin_read().map_err(redb::Error::from)?;
         let table = transaction.open_table(EVENTS).map_err(redb::Error::from)?;
         let mut events = Vec::new();
@@ -163,8 +137,8 @@ impl Store {
     /// Keeps events and drops accepted ones, by number, in one transaction synced to disk.
     ///
     /// # Errors
-    /// [`StoreError::Database`]; nothing has changed then.
-    pub fn write_events(&self, put: &[(u64, Vec<u8>)], drop: &[u64]) -> Result<(), StoreError> {
+    /// [`DatabaseError::Database`]; nothing has changed then.
+    pub fn write_events(&self, put: &[(u64, Vec<u8>)], drop: &[u64]) -> Result<(), DatabaseError> {
         let mut transaction = self.database.begin_write().map_err(redb::Error::from)?;
         transaction
             .set_durability(Durability::Immediate)
@@ -182,39 +156,6 @@ impl Store {
         }
         Ok(transaction.commit().map_err(redb::Error::from)?)
     }
-}
-
-fn open_database(path: &Path) -> Result<Database, redb::Error> {
-    let database = Database::create(path)?;
-    let transaction = database.begin_write()?;
-    {
-        let mut about = transaction.open_table(ABOUT)?;
-        let layout = about.get("layout")?.map(|layout| layout.value().to_owned());
-        match layout {
-            Some(layout) if layout != LAYOUT => {
-                let reason = format!("written with layout {layout}, this is {LAYOUT}");
-                return Err(redb::Error::Corrupted(reason));
-            }
-            Some(_) => {}
-            None => {
-                about.insert("layout", LAYOUT)?;
-            }
-        }
-        about.insert("version", env!("CARGO_PKG_VERSION"))?;
-        transaction.open_table(STREAMS)?;
-        transaction.open_table(EVENTS)?;
-        transaction.open_table(GLOBAL)?;
-    }
-    transaction.commit()?;
-    Ok(database)
-}
-
-/// The first name in the directory that nothing has.
-fn free_name(directory: &Path) -> PathBuf {
-    (1u32..)
-        .map(|number| directory.join(format!("{FILE}.set-aside-{number}")))
-        .find(|path| !path.exists())
-        .expect("some number is free")
 }
 
 #[cfg(test)]
@@ -274,7 +215,7 @@ mod tests {
         let _open = Store::open(temp.path()).unwrap();
         assert!(matches!(
             Store::open(temp.path()),
-            Err(StoreError::InUse(_))
+            Err(DatabaseError::InUse(_))
         ));
     }
 }

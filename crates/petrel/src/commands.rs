@@ -1,0 +1,76 @@
+//! Commands that talk to a running Petrel over its admin endpoint.
+
+mod client;
+mod show;
+
+use std::process::ExitCode;
+
+use crate::admin::{SwitchDetector, SwitchMode};
+use crate::cli::{AdminArgs, EXIT_UNREACHABLE, OutputFormat, StatusArgs, SwitchArgs};
+use client::{Answer, Client};
+
+/// `petrel status`.
+///
+/// # Errors
+/// When the answer is none that can be read.
+pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let answer = client(&args.admin)?.get("/api/v1/status");
+    finish(&args.admin, answer, |status| match args.output {
+        OutputFormat::Json => println!("{status:#}"),
+        OutputFormat::Text => print!("{}", show::text(status)),
+    })
+}
+
+/// `petrel mode`.
+///
+/// # Errors
+/// When the answer is none that can be read.
+pub fn mode(admin: &AdminArgs, mode: &str) -> anyhow::Result<ExitCode> {
+    let wanted = SwitchMode {
+        mode: Some(mode.to_owned()).filter(|mode| mode != "configured"),
+    };
+    let answer = client(admin)?.post("/api/v1/mode", &wanted);
+    finish(admin, answer, |answer| {
+        println!("mode: {}", answer["mode"].as_str().unwrap_or_default());
+    })
+}
+
+/// `petrel detector enable` and `disable`.
+///
+/// # Errors
+/// When the answer is none that can be read.
+pub fn switch_detector(args: &SwitchArgs, enabled: bool) -> anyhow::Result<ExitCode> {
+    let path = format!("/api/v1/detectors/{}", args.name);
+    let answer = client(&args.admin)?.post(&path, &SwitchDetector { enabled });
+    finish(&args.admin, answer, |_| {
+        let now = if enabled { "on" } else { "off" };
+        println!("detector {} is {now}", args.name);
+    })
+}
+
+fn client(admin: &AdminArgs) -> anyhow::Result<Client> {
+    Client::new(&admin.admin)
+}
+
+/// Shows an answer, or says why there is none, with the exit code that this has.
+fn finish(
+    admin: &AdminArgs,
+    answer: anyhow::Result<Answer>,
+    show: impl FnOnce(&serde_json::Value),
+) -> anyhow::Result<ExitCode> {
+    match answer {
+        Ok(Answer::Done(value)) => {
+            show(&value);
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(Answer::Refused(reason)) => anyhow::bail!("{reason}"),
+        Err(error) => {
+            eprintln!(
+                "petrel: nobody answers at {}: {error:#}\n  is it running here, and is \
+                 telemetry.admin.endpoint that address? (--admin HOST:PORT)",
+                admin.admin
+            );
+            Ok(ExitCode::from(EXIT_UNREACHABLE))
+        }
+    }
+}

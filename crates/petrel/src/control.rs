@@ -1,0 +1,109 @@
+//! What may be switched while Petrel runs, without touching the configuration: how much it does, and
+//! which detectors it listens to. It lasts until it is taken back or the process ends.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::config::Mode;
+use crate::telemetry::name;
+
+/// Switches, shared by all requests.
+#[derive(Debug)]
+pub struct Control {
+    configured: AtomicU8,
+    /// [`NOT_SET`], or a mode in place of the configured one.
+    switched: AtomicU8,
+    detectors_off: Mutex<BTreeSet<String>>,
+}
+
+const NOT_SET: u8 = u8::MAX;
+const MODES: [Mode; 3] = [Mode::Enrich, Mode::Observe, Mode::Off];
+
+impl Control {
+    /// Nothing is switched.
+    #[must_use]
+    pub fn new(configured: Mode) -> Self {
+        let control = Self {
+            configured: AtomicU8::new(index(configured)),
+            switched: AtomicU8::new(NOT_SET),
+            detectors_off: Mutex::default(),
+        };
+        control.report();
+        control
+    }
+
+    /// How much Petrel does now.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match self.switched.load(Ordering::Relaxed) {
+            NOT_SET => mode(self.configured.load(Ordering::Relaxed)),
+            switched => mode(switched),
+        }
+    }
+
+    /// Whether the mode is another than the configured one by a switch.
+    #[must_use]
+    pub fn is_switched(&self) -> bool {
+        self.switched.load(Ordering::Relaxed) != NOT_SET
+    }
+
+    /// The configuration says something else from now on.
+    pub fn set_configured(&self, mode: Mode) {
+        self.configured.store(index(mode), Ordering::Relaxed);
+        self.report();
+    }
+
+    /// Switches to a mode, or back to the configured one.
+    pub fn switch(&self, mode: Option<Mode>) {
+        self.switched
+            .store(mode.map_or(NOT_SET, index), Ordering::Relaxed);
+        self.report();
+    }
+
+    /// Notes that a detector is switched off, or on again.
+    pub fn note_detector(&self, detector: &str, is_on: bool) {
+        let mut off = self
+            .detectors_off
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if is_on {
+            off.remove(detector);
+        } else {
+            off.insert(detector.to_owned());
+        }
+        let value = if is_on { 0.0 } else { 1.0 };
+        metrics::gauge!(name::DETECTOR_OFF, "detector" => detector.to_owned()).set(value);
+    }
+
+    /// The detectors that are switched off.
+    #[must_use]
+    pub fn detectors_off(&self) -> BTreeSet<String> {
+        self.detectors_off
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn report(&self) {
+        let now = self.mode();
+        for mode in MODES {
+            let value = if mode == now { 1.0 } else { 0.0 };
+            metrics::gauge!(name::MODE, "mode" => mode.name()).set(value);
+        }
+    }
+}
+
+fn index(mode: Mode) -> u8 {
+    MODES
+        .iter()
+        .position(|known| *known == mode)
+        .map_or(0, |index| index as u8)
+}
+
+fn mode(index: u8) -> Mode {
+    MODES
+        .get(usize::from(index))
+        .copied()
+        .unwrap_or(Mode::Enrich)
+}

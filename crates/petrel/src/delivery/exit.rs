@@ -1,0 +1,123 @@
+//! An exporter with its name and its rules for trying again, and what is counted of what it sends.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use petrel_batch::EventTime;
+use petrel_otlp::export::{Exporter, RetrySettings};
+use petrel_otlp::receive::{ExportReply, Refusal};
+use petrel_otlp::Signal;
+
+use super::outgoing::{Head, Outgoing};
+use crate::clock::now;
+use crate::telemetry::name;
+
+/// One complaint of an exporter in so long a time.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// A way out. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Exit {
+    /// Its name in the configuration, `otlp_grpc/backup`; label of its metrics.
+    pub id: Arc<str>,
+    /// The client.
+    pub exporter: Exporter,
+    /// How a queue tries again; none = once.
+    pub retry: Option<RetrySettings>,
+    complaints: Arc<Complaints>,
+}
+
+impl Exit {
+    /// A way out through `exporter`.
+    #[must_use]
+    pub fn new(id: &str, exporter: Exporter, retry: Option<RetrySettings>) -> Self {
+        Self {
+            id: id.into(),
+            exporter,
+            retry,
+            complaints: Arc::default(),
+        }
+    }
+
+    /// Sends a request whose sender waits for at most `timeout`; it hears what the next hop said.
+    ///
+    /// # Errors
+    /// What the next hop said, in words for the sender.
+    pub async fn send(
+        &self,
+        outgoing: Outgoing,
+        timeout: Option<Duration>,
+    ) -> Result<ExportReply, Refusal> {
+        let Outgoing { head, body } = outgoing;
+        let sent = self
+            .exporter
+            .export(head.signal, body, &head.metadata, timeout)
+            .await;
+        let outcome = sent.map_err(Refusal::from);
+        self.count(head.signal, head.n_items, &outcome);
+        if let Err(refusal) = &outcome
+            && self.complaints.is_due(now())
+        {
+            tracing::warn!(exporter = &*self.id, "the next hop does not take {}, their senders are told so: {refusal}", head.signal.name());
+        }
+        outcome
+    }
+
+    /// Sends what nobody waits for, again and again by `retry`, or once without; `seed` makes the jitter.
+    ///
+    /// # Errors
+    /// The last answer of the next hop, after which the request is given up.
+    pub async fn deliver(
+        &self,
+        head: &Head,
+        body: Bytes,
+        retry: Option<RetrySettings>,
+        seed: u64,
+    ) -> Result<ExportReply, Refusal> {
+        let (signal, metadata) = (head.signal, &head.metadata);
+        let sent = match retry {
+            Some(retry) => {
+                self.exporter
+                    .export_queued(signal, body, metadata, retry, seed)
+                    .await
+            }
+            None => self.exporter.export(signal, body, metadata, None).await,
+        };
+        sent.map_err(Refusal::from)
+    }
+
+    /// Counts what became of `n_items`.
+    pub fn count(&self, signal: Signal, n_items: u64, outcome: &Result<ExportReply, Refusal>) {
+        let failed = match outcome {
+            Ok(reply) => reply.rejected.min(n_items),
+            Err(_) => n_items,
+        };
+        let labels = [("exporter", self.id.to_string())];
+        metrics::counter!(name::SENT.of(signal), &labels).increment(n_items - failed);
+        if failed > 0 {
+            metrics::counter!(name::SEND_FAILED.of(signal), &labels)
+                .increment(failed);
+        }
+    }
+}
+
+/// When the next hop was complained about last, in nanoseconds since the epoch.
+#[derive(Debug, Default)]
+struct Complaints {
+    last: AtomicU64,
+}
+
+impl Complaints {
+    /// Whether it is time for another one, which counts as made.
+    fn is_due(&self, now: EventTime) -> bool {
+        let last = self.last.load(Ordering::Relaxed);
+        let is_due = last == 0 || now.since(EventTime(last)) >= COMPLAIN_EVERY;
+        is_due
+            && self
+                .last
+                .compare_exchange(last, now.nanos(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}

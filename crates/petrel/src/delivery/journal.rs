@@ -1,0 +1,357 @@
+//! The file behind a sending queue: requests are on disk, synced, before their senders hear that they
+//! were accepted.
+//!
+//! One thread writes. What has come while it synced goes into the next transaction together, so that
+//! many senders share one sync. What was sent is taken out with the next write, or a little later:
+//! after a crash some of it may be sent once more, nothing is lost.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use petrel_otlp::Signal;
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::outgoing::{Head, StreamSet};
+use crate::database::{self, DatabaseError, Plan};
+
+const HEADS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("heads");
+const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
+const PLAN: Plan = Plan {
+    file: "queue.redb",
+    layout: "1",
+    make_tables: |transaction| {
+        transaction.open_table(HEADS)?;
+        transaction.open_table(BODIES)?;
+        Ok(())
+    },
+};
+
+/// Writes that wait for the thread at most; a sender beyond is refused, to come again.
+const WRITES_MAX: usize = 4096;
+/// Bytes of one transaction: more wait for the next.
+const TRANSACTION_BYTES_MAX: usize = 32 << 20;
+/// How long what was sent may wait to be taken out.
+const REMOVE_WITHIN: Duration = Duration::from_millis(200);
+
+/// Hears of each request what became of it: its number and bytes once it is on disk, nothing when it did
+/// not come there.
+pub type Settled = Box<dyn Fn(Head, Option<(u64, Bytes)>) + Send>;
+
+/// A head as it is kept.
+#[derive(Serialize, Deserialize)]
+struct SavedHead {
+    signal: u8,
+    n_items: u64,
+    n_bytes: u64,
+    streams: StreamSet,
+    metadata: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+enum Write {
+    Put {
+        head: Head,
+        body: Bytes,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    Remove(Vec<u64>),
+}
+
+/// The journal of one queue.
+#[derive(Debug)]
+pub struct Journal {
+    thread: Mutex<Option<Thread>>,
+    database: Arc<Mutex<Option<Database>>>,
+    directory: PathBuf,
+}
+
+#[derive(Debug)]
+struct Thread {
+    writes: SyncSender<Write>,
+    handle: JoinHandle<()>,
+}
+
+/// A journal, what it still holds in the order in which it came, and what was set aside.
+#[derive(Debug)]
+pub struct Opened {
+    /// The journal, whose thread does not run yet.
+    pub journal: Journal,
+    /// Numbers and heads of the requests that were not sent before the last end.
+    pub waiting: Vec<(u64, Head)>,
+    /// Numbers of requests whose head cannot be read.
+    pub unreadable: Vec<u64>,
+    /// A file that could not be read, and why.
+    pub set_aside: Option<(PathBuf, String)>,
+}
+
+impl Journal {
+    /// Opens the journal of a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// As [`database::open`].
+    pub fn open(directory: &Path) -> Result<Opened, DatabaseError> {
+        let opened = database::open(directory, PLAN)?;
+        let (waiting, unreadable) = read_heads(&opened.database)?;
+        Ok(Opened {
+            journal: Self {
+                thread: Mutex::new(None),
+                database: Arc::new(Mutex::new(Some(opened.database))),
+                directory: directory.to_owned(),
+            },
+            waiting,
+            unreadable,
+            set_aside: opened.set_aside,
+        })
+    }
+
+    /// Starts to write; requests get numbers from `next_number` on, and `settled` hears of each
+    /// before its sender does.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(&mut self, next_number: u64, settled: Settled) -> std::io::Result<()> {
+        let (writes, waiting) = sync_channel(WRITES_MAX);
+        let writer = Writer {
+            database: Arc::clone(&self.database),
+            directory: self.directory.clone(),
+            next_number,
+            settled,
+            remove: Vec::new(),
+        };
+        let handle = std::thread::Builder::new()
+            .name("petrel-queue".to_owned())
+            .spawn(move || writer.run(&waiting))?;
+        self.thread = Mutex::new(Some(Thread { writes, handle }));
+        Ok(())
+    }
+
+    /// Puts a request on disk; the receiver hears when it is synced, or why it is not.
+    ///
+    /// # Errors
+    /// The head, when the thread is [`WRITES_MAX`] requests behind or gone.
+    pub fn put(
+        &self,
+        head: Head,
+        body: Bytes,
+    ) -> Result<oneshot::Receiver<Result<(), String>>, Head> {
+        let (reply, answer) = oneshot::channel();
+        let Some(writes) = self.writes() else {
+            return Err(head);
+        };
+        match writes.try_send(Write::Put { head, body, reply }) {
+            Ok(()) => Ok(answer),
+            Err(TrySendError::Full(write) | TrySendError::Disconnected(write)) => match write {
+                Write::Put { head, .. } => Err(head),
+                Write::Remove(_) => unreachable!("a put was sent"),
+            },
+        }
+    }
+
+    /// Takes requests out that were accepted or given up; waits while the thread is behind.
+    pub fn remove(&self, numbers: Vec<u64>) {
+        if let Some(writes) = self.writes() {
+            // A thread that is gone has said so; what it did not take out is sent again after a restart.
+            let _ = writes.send(Write::Remove(numbers));
+        }
+    }
+
+    /// Writes what waits, and ends the thread. What comes later is refused.
+    pub fn end(&self) {
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Thread { writes, handle }) = thread {
+            drop(writes);
+            // A panic of the thread has been printed.
+            let _ = handle.join();
+        }
+    }
+
+    fn writes(&self) -> Option<SyncSender<Write>> {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().map(|thread| thread.writes.clone())
+    }
+
+    /// The bytes of a request; `None` when they are not there.
+    ///
+    /// # Errors
+    /// When the file cannot be read now.
+    pub fn body(&self, number: u64) -> Result<Option<Bytes>, DatabaseError> {
+        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = reopened(&mut database, &self.directory)?;
+        let transaction = database.begin_read().map_err(redb::Error::from)?;
+        let table = transaction.open_table(BODIES).map_err(redb::Error::from)?;
+        let body = table.get(number).map_err(redb::Error::from)?;
+        Ok(body.map(|body| Bytes::copy_from_slice(body.value())))
+    }
+}
+
+struct Writer {
+    database: Arc<Mutex<Option<Database>>>,
+    directory: PathBuf,
+    next_number: u64,
+    settled: Settled,
+    remove: Vec<u64>,
+}
+
+type Put = (Head, Bytes, oneshot::Sender<Result<(), String>>);
+
+impl Writer {
+    fn run(mut self, waiting: &Receiver<Write>) {
+        loop {
+            let first = if self.remove.is_empty() {
+                waiting.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                waiting.recv_timeout(REMOVE_WITHIN)
+            };
+            let is_over = matches!(first, Err(RecvTimeoutError::Disconnected));
+            let is_idle = first.is_err();
+            let mut puts: Vec<Put> = Vec::new();
+            let mut n_bytes = 0;
+            let more = std::iter::from_fn(|| waiting.try_recv().ok());
+            for write in first.into_iter().chain(more) {
+                match write {
+                    Write::Put { head, body, reply } => {
+                        n_bytes += body.len();
+                        puts.push((head, body, reply));
+                    }
+                    Write::Remove(numbers) => self.remove.extend(numbers),
+                }
+                if n_bytes >= TRANSACTION_BYTES_MAX {
+                    break;
+                }
+            }
+            if !puts.is_empty() || (is_idle && !self.remove.is_empty()) {
+                self.write(puts);
+            }
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self, puts: Vec<Put>) {
+        let first = self.next_number;
+        match self.commit(first, &puts) {
+            Ok(()) => {
+                self.remove.clear();
+                self.next_number += puts.len() as u64;
+                for (number, (head, body, reply)) in (first..).zip(puts) {
+                    (self.settled)(head, Some((number, body)));
+                    // Who has gone away is not told; the request goes on all the same.
+                    let _ = reply.send(Ok(()));
+                }
+            }
+            Err(error) => {
+                // The database wants to be opened anew after a failed write.
+                *self.lock() = None;
+                // It may have come to disk all the same: no number is given twice.
+                self.next_number += puts.len() as u64;
+                let error = error.to_string();
+                for (head, _, reply) in puts {
+                    (self.settled)(head, None);
+                    let _ = reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn commit(&self, first: u64, puts: &[Put]) -> Result<(), DatabaseError> {
+        let mut database = self.lock();
+        let open = reopened(&mut database, &self.directory)?;
+        let mut transaction = open.begin_write().map_err(redb::Error::from)?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(redb::Error::from)?;
+        self.fill(&transaction, first, puts)?;
+        Ok(transaction.commit().map_err(redb::Error::from)?)
+    }
+
+    fn fill(
+        &self,
+        transaction: &WriteTransaction,
+        first: u64,
+        puts: &[Put],
+    ) -> Result<(), redb::Error> {
+        let mut heads = transaction.open_table(HEADS)?;
+        let mut bodies = transaction.open_table(BODIES)?;
+        for (number, (head, body, _)) in (first..).zip(puts) {
+            let head = encode(head).map_err(|error| redb::Error::Corrupted(error.to_string()))?;
+            heads.insert(number, head.as_slice())?;
+            bodies.insert(number, body.as_ref())?;
+        }
+        for number in &self.remove {
+            heads.remove(number)?;
+            bodies.remove(number)?;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Database>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The database; opened again when a failed write has closed it.
+fn reopened<'a>(
+    database: &'a mut Option<Database>,
+    directory: &Path,
+) -> Result<&'a Database, DatabaseError> {
+    if database.is_none() {
+        let opened = database::open(directory, PLAN)?;
+        if let Some((path, reason)) = &opened.set_aside {
+            tracing::error!(path = %path.display(), "the file of the queue cannot be read any more and is set aside: {reason}");
+        }
+        *database = Some(opened.database);
+    }
+    Ok(database.as_ref().expect("it was there or has been opened"))
+}
+
+fn read_heads(database: &Database) -> Result<(Vec<(u64, Head)>, Vec<u64>), redb::Error> {
+    let transaction = database.begin_read()?;
+    let table = transaction.open_table(HEADS)?;
+    let (mut heads, mut unreadable) = (Vec::new(), Vec::new());
+    for entry in table.iter()? {
+        let (number, head) = entry?;
+        match decode(head.value()) {
+            Some(head) => heads.push((number.value(), head)),
+            None => unreadable.push(number.value()),
+        }
+    }
+    Ok((heads, unreadable))
+}
+
+fn encode(head: &Head) -> Result<Vec<u8>, postcard::Error> {
+    let signal = Signal::ALL.iter().position(|signal| *signal == head.signal);
+    postcard::to_stdvec(&SavedHead {
+        signal: signal.unwrap_or_default() as u8,
+        n_items: head.n_items,
+        n_bytes: head.n_bytes as u64,
+        streams: head.streams,
+        metadata: head.metadata.to_vec(),
+    })
+}
+
+fn decode(bytes: &[u8]) -> Option<Head> {
+    let saved: SavedHead = postcard::from_bytes(bytes).ok()?;
+    Some(Head {
+        signal: *Signal::ALL.get(usize::from(saved.signal))?,
+        n_items: saved.n_items,
+        n_bytes: saved.n_bytes.try_into().ok()?,
+        streams: saved.streams,
+        metadata: saved.metadata.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

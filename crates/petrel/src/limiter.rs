@@ -1,0 +1,79 @@
+//! The memory limiter: while the process takes more memory than it should, requests are refused before
+//! they are decoded, to be sent again later.
+
+use std::time::Duration;
+
+use petrel_otlp::receive::Admission;
+
+use crate::config::MemoryLimiter;
+use crate::telemetry::name;
+
+/// Watches the memory of the process and tells the front door, for as long as it is polled.
+///
+/// Above `limit - spike_limit` it refuses; what is in flight is finished. Below it takes again.
+pub async fn limit_memory(limiter: MemoryLimiter, admission: Admission) {
+    let soft = limiter
+        .limit_bytes
+        .saturating_sub(limiter.spike_limit_bytes);
+    metrics::gauge!(name::MEMORY_LIMIT).set(limiter.limit_bytes as f64);
+    let mut ticks = tokio::time::interval(limiter.check_interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(resident) = resident_bytes() else {
+            continue;
+        };
+        let is_over = resident > soft;
+        if is_over && !admission.has_pressure() {
+            tracing::warn!(
+                resident_mib = resident >> 20,
+                limit_mib = limiter.limit_bytes >> 20,
+                soft_limit_mib = soft >> 20,
+                "memory is short: requests are refused until it is not"
+            );
+        } else if !is_over && admission.has_pressure() {
+            tracing::info!(resident_mib = resident >> 20, "memory is no longer short");
+        }
+        admission.set_pressure(is_over);
+    }
+}
+
+/// Memory of this process that is in RAM, in bytes; `None` where the system does not say.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// What the process may take in all, in bytes: its control group's limit, else the machine's memory.
+#[must_use]
+pub fn available_bytes() -> Option<u64> {
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let group = number("/sys/fs/cgroup/memory.max")
+        .or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib * 1024)
+    });
+    match (group, machine) {
+        (Some(group), Some(machine)) => Some(group.min(machine)),
+        (group, machine) => group.or(machine),
+    }
+}
+
+/// How often own figures are brought up to date that nobody else does.
+pub const OWN_FIGURES_EVERY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_takes_some_memory_and_less_than_there_is() {
+        let (resident, available) = (resident_bytes().unwrap(), available_bytes().unwrap());
+        assert!(resident > 1 << 20, "{resident}");
+        assert!(resident < available, "{resident} of {available}");
+    }
+}

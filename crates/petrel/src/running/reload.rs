@@ -1,0 +1,114 @@
+//! Another configuration for what runs: everything that can fail is done first, then all of it is in
+//! force or none.
+
+use std::sync::Arc;
+
+use petrel_engine::Scope;
+
+use super::{Running, end_analysis, start_of};
+use crate::analysis::Analysis;
+use crate::config::Config;
+use crate::detectors::Detectors;
+use crate::pipeline::Pipeline;
+use crate::ways::Ways;
+
+impl Running {
+    /// Goes on by another configuration. Connections stay, what was learnt stays; requests are held for
+    /// a moment while detection changes hands.
+    ///
+    /// # Errors
+    /// What of the configuration cannot be brought about. Nothing has changed then.
+    pub async fn reload(&mut self, config: &Config) -> anyhow::Result<()> {
+        let fixed = changed_for_good(&self.config, config);
+        anyhow::ensure!(
+            fixed.is_empty(),
+            "{} cannot change while Petrel runs: restart it",
+            fixed.join(", ")
+        );
+        let before = self.inline.pipeline();
+        let ways = Ways::build(config, Some(&before.ways))?;
+        let planned = self.servers.plan(&config.receivers).await?;
+        let loading = config.clone();
+        let detectors = tokio::task::spawn_blocking(move || Detectors::load(&loading)).await??;
+
+        // Nothing more may follow the directory with the old settings, nor save the old streams.
+        self.background.end().await;
+        let swapped = self.swap(config, &detectors, ways.clone()).await;
+        let config = match &swapped {
+            Ok(()) => config.clone(),
+            Err(_) => self.config.clone(),
+        };
+        if let Err(error) = swapped {
+            let detectors = Detectors::load(&config)?;
+            let module_info = detectors.report_running();
+            self.start_background(detectors, module_info);
+            return Err(error);
+        }
+        let retired = ways.take_over(&config, &before.ways);
+        for queue in retired {
+            tracing::info!("a queue is no longer handed anything, and ends when it is empty");
+            self.retired.push(queue);
+        }
+        self.admission.set_bytes_max(config.limits.in_flight_bytes_max);
+        self.servers.apply(planned, &self.inline, &self.admission);
+        self.control.set_configured(config.mode);
+        // The task that sends events lives as long as this.
+        let _ = self.anomalies.send(ways.anomalies.clone());
+        self.config = config;
+        let module_info = detectors.report_running();
+        self.start_background(detectors, module_info);
+        end_analysis(before).await
+    }
+
+    /// Builds detection anew from what the old one knows, and swaps.
+    async fn swap(
+        &self,
+        config: &Config,
+        detectors: &Detectors,
+        ways: Ways,
+    ) -> anyhow::Result<()> {
+        let _held = self.inline.hold().await;
+        let before = self.inline.pipeline();
+        let knowledge = before.analysis.snapshot(Scope::All).await;
+        let start = start_of(config, detectors, knowledge, self.outbox.clone());
+        let analysis = tokio::task::spawn_blocking(|| Analysis::start(start)).await??;
+        let analysis = Arc::new(analysis);
+        for detector in self.control.detectors_off() {
+            analysis.set_detector_enabled(&detector, false).await;
+        }
+        let pipeline = Pipeline::new(config, analysis, ways).await;
+        self.inline.swap(pipeline);
+        Ok(())
+    }
+}
+
+/// Keys that are different and that nothing but a restart can bring about.
+fn changed_for_good(before: &Config, after: &Config) -> Vec<&'static str> {
+    let directory = |config: &Config| config.state.as_ref().map(|state| state.directory.clone());
+    let checks = [
+        ("state.directory", directory(before) == directory(after)),
+        (
+            "exporters (from none to some, or back)",
+            before.pipelines.anomalies.is_some() == after.pipelines.anomalies.is_some(),
+        ),
+        (
+            "limits.outbox_mib_max",
+            before.limits.outbox_bytes_max == after.limits.outbox_bytes_max,
+        ),
+        (
+            "telemetry.metrics",
+            before.telemetry.metrics == after.telemetry.metrics,
+        ),
+        (
+            "telemetry.health",
+            before.telemetry.health == after.telemetry.health,
+        ),
+        (
+            "telemetry.logs",
+            (&before.telemetry.log_level, before.telemetry.log_json)
+                == (&after.telemetry.log_level, after.telemetry.log_json),
+        ),
+    ];
+    let changed = checks.into_iter().filter(|(_, is_same)| !is_same);
+    changed.map(|(key, _)| key).collect()
+}

@@ -1,0 +1,162 @@
+//! The ways out: from the configured exporters and pipelines to what requests are handed to.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use petrel_otlp::Signal;
+use petrel_otlp::export::Exporter;
+
+use crate::config::{self, Config, QueueMode};
+use crate::delivery::{Delivery, Exit, Queue, QueueSettings, QueueStatus};
+use crate::telemetry::name;
+
+/// Where each kind of telemetry goes.
+#[derive(Clone, Debug, Default)]
+pub struct Ways {
+    by_signal: BTreeMap<Signal, Delivery>,
+    /// Where anomaly events go; none = they are printed.
+    pub anomalies: Option<Exit>,
+    queues: BTreeMap<String, Arc<Queue>>,
+}
+
+impl Ways {
+    /// Builds the exporters of a configuration. A queue of `before` that keeps its place is handed on by
+    /// [`Ways::take_over`], and not opened here.
+    ///
+    /// # Errors
+    /// What is wrong with an exporter, or with the file of its queue.
+    pub fn build(config: &Config, before: Option<&Self>) -> anyhow::Result<Self> {
+        let mut ways = Self::default();
+        let mut exits = BTreeMap::new();
+        for (id, exporter) in &config.exporters {
+            let built = build_exit(id, exporter).with_context(|| format!("exporters.{id}"))?;
+            exits.insert(id.as_str(), built);
+        }
+        let pipelines = &config.pipelines;
+        let wanted = [
+            (Signal::Logs, &pipelines.logs),
+            (Signal::Traces, &pipelines.traces),
+            (Signal::Metrics, &pipelines.metrics),
+        ];
+        for (signal, id) in wanted {
+            let Some(id) = id else { continue };
+            let (Some(exit), Some(exporter)) = (exits.get(id.as_str()), config.exporters.get(id))
+            else {
+                anyhow::bail!("service.pipelines.{}: no exporter is named {id}", signal.name());
+            };
+            let delivery = ways.delivery(id, exporter, exit, before)?;
+            ways.by_signal.insert(signal, delivery);
+        }
+        if config.exporters.is_empty() {
+            ways.by_signal.insert(Signal::Logs, Delivery::Nowhere);
+        }
+        ways.anomalies = match &pipelines.anomalies {
+            Some(id) => exits.get(id.as_str()).cloned(),
+            None => None,
+        };
+        Ok(ways)
+    }
+
+    fn delivery(
+        &mut self,
+        id: &str,
+        exporter: &config::Exporter,
+        exit: &Exit,
+        before: Option<&Self>,
+    ) -> anyhow::Result<Delivery> {
+        let mode = in_own_directory(&exporter.queue.mode, id);
+        if mode == QueueMode::Wait {
+            return Ok(Delivery::Wait(exit.clone()));
+        }
+        let standing = before.and_then(|before| before.queues.get(id));
+        let queue = match (self.queues.get(id), standing) {
+            (Some(queue), _) => Arc::clone(queue),
+            (None, Some(queue)) if queue.is(&mode) => Arc::clone(queue),
+            (None, _) => {
+                let settings = QueueSettings::from(&exporter.queue);
+                let queue = Queue::start(&mode, settings, exit.clone());
+                Arc::new(queue.with_context(|| format!("exporters.{id}.sending_queue"))?)
+            }
+        };
+        self.queues.insert(id.to_owned(), Arc::clone(&queue));
+        Ok(Delivery::Queued(queue))
+    }
+
+    /// The configuration is in force: queues that went on from before send through the new exporters.
+    /// Returns those that nobody hands anything to any more.
+    #[must_use]
+    pub fn take_over(&self, config: &Config, before: &Self) -> Vec<Arc<Queue>> {
+        let mut retired = Vec::new();
+        for (id, queue) in &before.queues {
+            let goes_on = self.queues.get(id).filter(|now| Arc::ptr_eq(now, queue));
+            match (goes_on, config.exporters.get(id)) {
+                (Some(queue), Some(exporter)) => {
+                    // It was built a moment ago, to be checked.
+                    if let Ok(exit) = build_exit(id, exporter) {
+                        queue.change(QueueSettings::from(&exporter.queue), exit);
+                    }
+                }
+                _ => retired.push(Arc::clone(queue)),
+            }
+        }
+        retired
+    }
+
+    /// The way out of a signal; `None` when none is configured.
+    #[must_use]
+    pub fn of(&self, signal: Signal) -> Option<&Delivery> {
+        self.by_signal.get(&signal)
+    }
+
+    /// Whether anything waits in a queue on its way, so that the order of streams is ours to keep.
+    #[must_use]
+    pub fn has_queues(&self) -> bool {
+        !self.queues.is_empty()
+    }
+
+    /// What the queues hold, by exporter.
+    #[must_use]
+    pub fn queues(&self) -> BTreeMap<String, QueueStatus> {
+        let status = |(id, queue): (&String, &Arc<Queue>)| (id.clone(), queue.status());
+        self.queues.iter().map(status).collect()
+    }
+
+    /// Sends what waits for at most `timeout`; what is in memory then is lost, and said to be.
+    pub async fn drain(&self, timeout: Duration) {
+        for (id, queue) in &self.queues {
+            drain_queue(id, queue, timeout).await;
+        }
+    }
+}
+
+/// Ends a queue, and says what is lost with it.
+pub async fn drain_queue(id: &str, queue: &Queue, timeout: Duration) {
+    let lost = queue.drain(timeout).await;
+    if lost.requests > 0 {
+        tracing::error!(
+            exporter = id,
+            lost = lost.items,
+            "records that were accepted are lost with the queue in memory"
+        );
+        metrics::counter!(name::LOST, "reason" => "shutdown").increment(lost.items);
+    }
+}
+
+fn build_exit(id: &str, exporter: &config::Exporter) -> anyhow::Result<Exit> {
+    let retry = exporter.retry_enabled.then_some(exporter.retry);
+    Ok(Exit::new(id, Exporter::new(&exporter.settings)?, retry))
+}
+
+/// Two exporters may share a `file_storage`: each has a directory of its own in it.
+fn in_own_directory(mode: &QueueMode, id: &str) -> QueueMode {
+    match mode {
+        QueueMode::File { directory } => QueueMode::File {
+            directory: directory.join(Path::new(&id.replace(['/', '\\'], "_"))),
+        },
+        QueueMode::Wait => QueueMode::Wait,
+        QueueMode::Memory => QueueMode::Memory,
+    }
+}

@@ -1,0 +1,203 @@
+//! Records with an id each, sent until they are acknowledged or refused for good, and what became of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use prost::Message;
+use tokio::task::JoinSet;
+use tonic::Code;
+
+use crate::client::Grpc;
+use crate::records::{self, Record};
+
+/// Records of one request.
+pub(crate) const RECORDS_A_REQUEST: u64 = 20;
+/// Between two tries of one request.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How the load is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Requests.
+    pub(crate) n_requests: u64,
+    /// Requests in flight, over one connection.
+    pub(crate) n_senders: u64,
+    /// Bytes that each record has beside its id.
+    pub(crate) padding: usize,
+    /// How long a sender waits for an answer.
+    pub(crate) timeout: Duration,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            n_requests: 1_000,
+            n_senders: 8,
+            padding: 0,
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What senders were told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    /// Numbers of records that were acknowledged.
+    pub(crate) acknowledged: BTreeSet<u64>,
+    /// Numbers of records that were refused for good.
+    pub(crate) refused: BTreeSet<u64>,
+    /// Records that a partial success said were rejected.
+    pub(crate) rejected: u64,
+    /// Tries that were answered with a retryable status or not at all.
+    pub(crate) n_retried: u64,
+}
+
+/// Senders at work.
+pub(crate) struct Load {
+    senders: JoinSet<Told>,
+    finishing: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+}
+
+impl Load {
+    /// Starts to send to the gRPC address.
+    pub(crate) fn start(address: &str, shape: Shape) -> Self {
+        let next = Arc::new(AtomicU64::new(0));
+        let (finishing, sent) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let client = Grpc::new(address);
+        let mut senders = JoinSet::new();
+        for _ in 0..shape.n_senders {
+            let sender = Sender {
+                client: client.clone(),
+                next: Arc::clone(&next),
+                finishing: Arc::clone(&finishing),
+                sent: Arc::clone(&sent),
+                shape,
+            };
+            senders.spawn(sender.run());
+        }
+        Self {
+            senders,
+            finishing,
+            sent,
+        }
+    }
+
+    /// Requests that have been answered for good so far.
+    pub(crate) fn n_done(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Waits until every request is acknowledged or refused for good.
+    pub(crate) async fn done(self) -> Told {
+        let mut all = Told::default();
+        for told in self.senders.join_all().await {
+            all.acknowledged.extend(told.acknowledged);
+            all.refused.extend(told.refused);
+            all.rejected += told.rejected;
+            all.n_retried += told.n_retried;
+        }
+        all
+    }
+
+    /// The same, without trying again what is refused from now on.
+    pub(crate) async fn finish(self) -> Told {
+        self.finishing.store(true, Ordering::Relaxed);
+        self.done().await
+    }
+}
+
+struct Sender {
+    client: Grpc,
+    next: Arc<AtomicU64>,
+    finishing: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    shape: Shape,
+}
+
+impl Sender {
+    async fn run(mut self) -> Told {
+        let mut told = Told::default();
+        loop {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            if index >= self.shape.n_requests || self.finishing.load(Ordering::Relaxed) {
+                return told;
+            }
+            let body = request(index, self.shape.padding).encode_to_vec();
+            loop {
+                let sending = self.client.send(body.clone().into());
+                let answer = tokio::time::timeout(self.shape.timeout, sending).await;
+                let answer = answer.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("")));
+                match answer {
+                    Ok(response) => {
+                        let partial = response.partial_success.unwrap_or_default();
+                        told.rejected += u64::try_from(partial.rejected_log_records).unwrap_or(0);
+                        told.acknowledged.extend(numbers(index));
+                        break;
+                    }
+                    Err(status) if !is_retryable(status.code()) => {
+                        told.refused.extend(numbers(index));
+                        break;
+                    }
+                    Err(_) if self.finishing.load(Ordering::Relaxed) => break,
+                    Err(_) => {
+                        told.n_retried += 1;
+                        tokio::time::sleep(RETRY_INTERVAL).await;
+                    }
+                }
+            }
+            self.sent.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn is_retryable(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unavailable
+            | Code::DataLoss
+            | Code::ResourceExhausted
+            // A connection that is gone, as tonic tells it.
+            | Code::Unknown
+            | Code::Internal
+    )
+}
+
+fn numbers(index: u64) -> std::ops::Range<u64> {
+    index * RECORDS_A_REQUEST..(index + 1) * RECORDS_A_REQUEST
+}
+
+/// Records whose body begins with an id of their own.
+pub(crate) fn request(index: u64, padding: usize) -> ExportLogsServiceRequest {
+    const FIRST_NS: u64 = 1_700_000_000_000_000_000;
+    const STEP_NS: u64 = 10_000_000;
+    let padding = "x".repeat(padding);
+    let log_records = numbers(index).map(|number| LogRecord {
+        time_unix_nano: FIRST_NS + number * STEP_NS,
+        body: Some(records::string_value(format!(
+            "record {number} of the load {padding}"
+        ))),
+        ..LogRecord::default()
+    });
+    records::request(&format!("load-{}", index % 4), log_records.collect())
+}
+
+/// How often each record has arrived, by number; anomaly events left out.
+pub(crate) fn arrivals(records: &[Record]) -> BTreeMap<u64, u64> {
+    let mut arrivals = BTreeMap::new();
+    for record in records.iter().filter(|record| !record.is_event()) {
+        let number = record.body().split_whitespace().nth(1);
+        if let Some(number) = number.and_then(|number| number.parse().ok()) {
+            *arrivals.entry(number).or_default() += 1;
+        }
+    }
+    arrivals
+}
