@@ -44,13 +44,14 @@ pub struct Encoder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     number: u64,
+    tenant: String,
     id: String,
     event_name: String,
     bytes: Bytes,
 }
 
-/// An event as the store keeps it: format, id, name, bytes.
-type Kept = (Format, String, String, Vec<u8>);
+/// An event as the store keeps it: format, tenant, id, name, bytes.
+type Kept = (Format, String, String, String, Vec<u8>);
 
 /// The queue. Cheap to share.
 #[derive(Clone, Debug)]
@@ -101,9 +102,10 @@ impl Outbox {
         let mut gone = Vec::new();
         for (number, bytes) in kept {
             match postcard::from_bytes::<Kept>(&bytes) {
-                Ok((format, id, event_name, bytes)) if format == encoder.format => {
+                Ok((format, tenant, id, event_name, bytes)) if format == encoder.format => {
                     waiting.push_back(Waiting {
                         number,
+                        tenant,
                         id,
                         event_name,
                         bytes: bytes.into(),
@@ -247,6 +249,8 @@ impl Outbox {
 pub struct Request {
     /// An `ExportLogsServiceRequest`.
     pub bytes: Bytes,
+    /// The tenant of all of them.
+    pub tenant: String,
     numbers: Vec<u64>,
 }
 
@@ -274,6 +278,7 @@ impl Queue {
         self.unsaved.push(number);
         self.waiting.push_back(Waiting {
             number,
+            tenant: event.tenant.clone(),
             id,
             event_name: event.event_name.to_string(),
             bytes,
@@ -331,17 +336,19 @@ impl Queue {
     }
 
     fn oldest(&self) -> Option<Request> {
+        let tenant = self.waiting.front()?.tenant.clone();
         let mut bytes = BytesMut::new();
         let mut numbers = Vec::new();
-        for event in &self.waiting {
+        for event in self.waiting.iter().filter(|event| event.tenant == tenant) {
             if !numbers.is_empty() && bytes.len() + event.bytes.len() > REQUEST_BYTES_MAX {
                 break;
             }
             bytes.extend_from_slice(&event.bytes);
             numbers.push(event.number);
         }
-        (!numbers.is_empty()).then(|| Request {
+        Some(Request {
             bytes: bytes.freeze(),
+            tenant,
             numbers,
         })
     }
@@ -353,8 +360,9 @@ impl Queue {
             .iter()
             .filter(|event| unsaved.contains(&event.number))
             .filter_map(|event| {
-                let (id, event_name) = (event.id.clone(), event.event_name.clone());
-                let kept: Kept = (format, id, event_name, event.bytes.to_vec());
+                let event = event.clone();
+                let bytes = event.bytes.to_vec();
+                let kept: Kept = (format, event.tenant, event.id, event.event_name, bytes);
                 // Texts and bytes are always written; there is nothing that could fail.
                 Some((event.number, postcard::to_stdvec(&kept).ok()?))
             })
@@ -381,6 +389,7 @@ mod tests {
             resource: Vec::new(),
             attributes: vec![Attribute::new(ID, id)],
             trace: None,
+            tenant: String::new(),
         }
     }
 
@@ -423,6 +432,20 @@ mod tests {
         outbox.push(&[event("anomaly.detected", "b")]);
         outbox.accepted(&request).await;
         assert_eq!(shown(&outbox).await, "db");
+    }
+
+    #[tokio::test]
+    async fn tenants_do_not_share_a_request() {
+        let outbox = outbox(1000, None);
+        let mut other = event("anomaly.detected", "b");
+        other.tenant = "t".to_owned();
+        outbox.push(&[event("anomaly.detected", "a"), other]);
+        outbox.push(&[event("anomaly.detected", "c")]);
+        let request = outbox.next_request().await.unwrap();
+        assert_eq!((request.n_events(), request.tenant.as_str()), (2, ""));
+        outbox.accepted(&request).await;
+        let request = outbox.next_request().await.unwrap();
+        assert_eq!((request.n_events(), request.tenant.as_str()), (1, "t"));
     }
 
     #[tokio::test]

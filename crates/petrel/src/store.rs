@@ -15,7 +15,7 @@ const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 const GLOBAL: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("global");
 
 /// Layout of the tables; a store of another layout is set aside.
-const LAYOUT: &str = "2";
+const LAYOUT: &str = "3";
 const FILE: &str = "petrel.redb";
 
 /// A key and its value.
