@@ -14,7 +14,7 @@ pub const EXIT_CHECK_FAILED: u8 = 4;
 pub const EXIT_UNREACHABLE: u8 = 69;
 
 /// Where a running Petrel is asked, by default.
-pub const ADMIN_DEFAULT: &str = "localhost:13134";
+pub const ADMIN_DEFAULT: &str = "localhost:8890";
 
 /// Finds what is odd in a stream of OpenTelemetry logs, inline, and never harms the stream.
 #[derive(Debug, Parser)]
