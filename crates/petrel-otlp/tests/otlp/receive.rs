@@ -162,6 +162,39 @@ async fn answers_reach_grpc_clients() {
     );
 }
 
+/// A few bytes that unpack to 100 MiB.
+fn zstd_bomb() -> Vec<u8> {
+    zstd::bulk::compress(&vec![0; 100 << 20], 1).expect("memory")
+}
+
+/// Sends the bomb by hand, since a client packs what it sends.
+async fn bomb_over_grpc(loopback: &Loopback) -> Result<(), tonic::Status> {
+    use tower::ServiceExt;
+    let endpoint = format!("http://{}", loopback.grpc);
+    let channel = Channel::from_shared(endpoint)
+        .expect("a URI")
+        .connect_lazy();
+    let bomb = zstd_bomb();
+    let mut message = vec![1];
+    message.extend((bomb.len() as u32).to_be_bytes());
+    message.extend(bomb);
+    let path = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+    let request = Request::post(path)
+        .header("content-type", "application/grpc")
+        .header("grpc-encoding", "zstd")
+        .body(tonic::body::Body::new(Full::new(Bytes::from(message))))
+        .expect("a request");
+    let response = channel.oneshot(request).await.expect("an answer");
+    assert_eq!(
+        response.headers()["grpc-accept-encoding"],
+        "identity,gzip,zstd"
+    );
+    match tonic::Status::from_header_map(response.headers()) {
+        Some(status) => Err(status),
+        None => Ok(()),
+    }
+}
+
 #[tokio::test]
 async fn what_is_too_large_is_refused_for_good() {
     let settings = ReceiveSettings {
@@ -185,12 +218,16 @@ async fn what_is_too_large_is_refused_for_good() {
         (vec![PROTOBUF], large.clone()),
         (vec![PROTOBUF, ("content-encoding", "gzip")], gzip(&large)),
         (vec![JSON, ("content-encoding", "gzip")], bomb),
+        (vec![JSON, ("content-encoding", "zstd")], zstd_bomb()),
     ] {
         let (response, _) = post(&loopback, "/v1/logs", &headers, body).await;
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
     assert!(loopback.recorder.bytes().is_empty());
-    assert_eq!(loopback.recorder.refused.lock().expect("lock").len(), 5);
+    let status = bomb_over_grpc(&loopback).await.expect_err("too large");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.details().is_empty());
+    assert_eq!(loopback.recorder.refused.lock().expect("lock").len(), 7);
     assert_eq!(loopback.admission.in_flight(), 0);
 }
 
@@ -229,8 +266,10 @@ async fn http_takes_protobuf_and_json() {
     ];
     for (content_type, body, transport, answer) in cases {
         let packed = gzip(&body);
-        let gzip = [content_type, ("content-encoding", "gzip")];
-        for (headers, body) in [(&gzip[..1], body), (&gzip[..], packed)] {
+        let gzip = [content_type, ("content-encoding", "x-gzip")];
+        let zstd = [content_type, ("content-encoding", "zstd")];
+        let frame = zstd::bulk::compress(&body, 3).expect("memory");
+        for (headers, body) in [(&gzip[..1], body), (&gzip[..], packed), (&zstd[..], frame)] {
             let (response, reply) = post(&loopback, "/v1/logs", headers, body).await;
             assert_eq!(response.status(), StatusCode::OK);
             assert_eq!(reply, answer);
