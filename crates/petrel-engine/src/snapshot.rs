@@ -8,7 +8,9 @@ use crate::advance::next_close;
 use crate::book::Book;
 use crate::instance::HealthChange;
 use crate::slot::Missing;
-use crate::state::{self, PART_ANOMALIES, PART_DETECTOR_PREFIX, PART_STREAM, PART_TEMPLATES};
+use crate::state::{
+    self, PART_ANOMALIES, PART_DETECTOR_PREFIX, PART_RETRIES, PART_STREAM, PART_TEMPLATES,
+};
 use crate::state::{Part, SetAside, StateError, StreamState};
 use crate::streams::SavedStream;
 use crate::templates::StreamMiner;
@@ -102,6 +104,7 @@ impl Worker {
                 bytes,
             });
         }
+        let retries = self.retries.save(id, self.frontier);
         let Some(stream) = self.streams.get_mut(id) else {
             return (None, changes);
         };
@@ -119,6 +122,7 @@ impl Worker {
             (PART_STREAM, state::encode(&saved)),
             (PART_TEMPLATES, stream.miner.save()),
             (PART_ANOMALIES, state::encode(&stream.book)),
+            (PART_RETRIES, state::encode(&retries)),
         ];
         parts.extend(own.map(|(name, bytes)| Part {
             name: name.to_owned(),
@@ -197,6 +201,7 @@ impl Worker {
                     .map_err(|error| StateError::Damaged(error.to_string()))?;
             }
             PART_ANOMALIES => stream.book = state::decode::<Book>(&part.bytes)?,
+            PART_RETRIES => self.retries.load(id, state::decode(&part.bytes)?),
             name => {
                 return Err(StateError::Damaged(format!("no part is called {name:?}")));
             }
@@ -285,6 +290,7 @@ impl Worker {
                 self.fail_outside(index, fault);
             }
         }
+        self.retries.forget(id);
         self.streams.remove(id);
         state
     }

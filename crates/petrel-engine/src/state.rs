@@ -12,6 +12,8 @@ pub const PART_TEMPLATES: &str = "templates";
 pub const PART_STREAM: &str = "stream";
 /// Name of the part that holds calibration and open anomalies.
 pub const PART_ANOMALIES: &str = "anomalies";
+/// Name of the part that holds the digests by which retries are known, and what their rows got.
+pub const PART_RETRIES: &str = "retries";
 /// What the names of the detectors' parts begin with; the detector's name follows.
 pub const PART_DETECTOR_PREFIX: &str = "detector/";
 

@@ -12,6 +12,7 @@ use crate::enrichment::TemplateSets;
 use crate::instance::Instance;
 use crate::mining::{Bodies, fixed_templates};
 use crate::pass::{Judgement, Pass};
+use crate::retries::Retries;
 use crate::slot::Missing;
 use crate::streams::{Met, StreamTable};
 use crate::templates::Change;
@@ -32,9 +33,10 @@ pub struct Worker {
     pub(crate) is_interrupted: bool,
     /// Templates that are never announced as created.
     pub(crate) fixed: [u64; 3],
-    passes: u64,
+    pub(crate) passes: u64,
     computed: Computed,
     pub(crate) template_sets: TemplateSets,
+    pub(crate) retries: Retries,
     pub(crate) changes: Vec<Change>,
 }
 
@@ -46,6 +48,7 @@ impl Worker {
             rules: Rules::new(&settings),
             clock: ClockSettings::new(&settings),
             streams: StreamTable::new(&settings.limits),
+            retries: Retries::new(&settings),
             settings,
             instances: Vec::new(),
             saved_bytes: 0,
@@ -131,7 +134,15 @@ impl Worker {
         }
         self.flush_all(&mut pass, n_rows);
         self.frontier = pass.frontier;
+        let learnt = std::mem::take(&mut pass.learnt);
         let (judgement, computed) = pass.finish();
+        self.remember(
+            learnt,
+            batch,
+            &judgement.edits,
+            &computed,
+            frontier.latest.0,
+        );
         self.computed = computed;
         judgement
     }
@@ -162,6 +173,9 @@ impl Worker {
         steps: &mut &[crate::Step],
     ) {
         let id = self.enter(pass, &run.resource);
+        if self.is_retry(pass, batch, id, run, steps) {
+            return;
+        }
         let times = batch.event_times();
         let places = batch.places();
         for row in run.rows.clone() {
@@ -242,6 +256,7 @@ impl Worker {
                 self.fail(pass, index, fault);
             }
         }
+        self.retries.forget(id);
         self.streams.remove(id);
         pass.judgement.tally.streams_evicted += 1;
     }
