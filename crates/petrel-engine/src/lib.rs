@@ -33,6 +33,7 @@ mod settings;
 mod slot;
 mod snapshot;
 pub mod state;
+mod status;
 mod streams;
 mod tally;
 pub mod templates;
@@ -54,5 +55,8 @@ pub use privacy::{Privacy, WITHHELD};
 pub use settings::{Enrichment, Settings};
 pub use snapshot::{Continuity, Scope, Snapshot};
 pub use state::{Part, SetAside, StateError, StreamState};
+pub use status::{
+    DetectorHealth, KindStatus, StreamCounts, StreamDetector, StreamStatus, WorkerStatus,
+};
 pub use tally::{Reason, Tally};
-pub use worker::{StreamStatus, Worker};
+pub use worker::Worker;

@@ -70,6 +70,7 @@ impl Worker {
         pass.judgement.tally.retries += run.rows.len() as u64;
         if let Some(stream) = self.streams.get_mut(id) {
             stream.last_row = (pass.number, run.rows.end - 1);
+            stream.counts.retries += run.rows.len() as u64;
             stream.changed = true;
         }
     }

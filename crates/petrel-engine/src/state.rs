@@ -14,6 +14,10 @@ pub const PART_STREAM: &str = "stream";
 pub const PART_ANOMALIES: &str = "anomalies";
 /// Name of the part that holds the digests by which retries are known, and what their rows got.
 pub const PART_RETRIES: &str = "retries";
+/// Name of the part that says where input is missing.
+pub const PART_MISSING: &str = "missing";
+/// Name of the part that counts what became of the stream's records.
+pub const PART_COUNTS: &str = "counts";
 /// What the names of the detectors' parts begin with; the detector's name follows.
 pub const PART_DETECTOR_PREFIX: &str = "detector/";
 

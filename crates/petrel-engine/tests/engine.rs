@@ -4,8 +4,10 @@
 //! `detectors` are small native ones. `invariance`: splits, workers, restarts. `time`: frontier, late
 //! and wild records, gaps. `life`: opening, folding, updates, endings. `records`: what is added to
 //! records. `health`: faults, replacement, snapshots. `retries`: what comes again. `tenants`: one name,
-//! two streams. `private`: what must not leave.
+//! two streams. `private`: what must not leave. `control`: switching detectors off and on, status.
 
+#[path = "engine/control.rs"]
+mod control;
 #[path = "engine/detectors.rs"]
 mod detectors;
 #[path = "engine/harness.rs"]

@@ -329,8 +329,8 @@ impl<'a> Walk<'a> {
         if marks.is_reserved {
             self.layout.reserved.push(place as u32);
         }
-        let is_enriched = admits == Admits::Enriched
-            || marks.is_enriched && !plan.settings.accept_enriched;
+        let is_enriched =
+            admits == Admits::Enriched || marks.is_enriched && !plan.settings.accept_enriched;
         if is_enriched || admits == Admits::Excluded {
             columns.drop_row();
             self.counts.skipped_enriched += u64::from(is_enriched);

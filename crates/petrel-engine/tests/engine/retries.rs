@@ -64,7 +64,7 @@ fn a_retry_of_everything_tells_the_same() {
             let status = engine
                 .workers
                 .iter()
-                .flat_map(|worker| worker.stream_status());
+                .flat_map(|worker| worker.status(usize::MAX).streams);
             status
                 .map(|status| (status.newest, status.watermark, status.n_templates))
                 .collect()
@@ -200,7 +200,7 @@ fn a_retry_of_a_wild_time_agrees_with_nobody() {
         engine.request(&wild);
     }
     assert_eq!(engine.clock.time(), before);
-    let streams = engine.workers[0].stream_status();
+    let streams = engine.workers[0].status(usize::MAX).streams;
     assert!(streams[0].newest.0 < START + 600 * SECOND);
 }
 
