@@ -99,6 +99,7 @@ impl Inline {
     /// The request's bytes with what detection adds; as they came when it has nothing to say in time.
     async fn analyse(&self, mut walked: Walked, arrival: EventTime) -> bytes::Bytes {
         count(name::SKIPPED, "enriched", walked.counts.skipped_enriched);
+        count(name::SKIPPED, "excluded", walked.counts.skipped_excluded);
         count(name::SKIPPED, "unlisted", walked.counts.unlisted);
         count(name::ODD, "invalid_utf8", walked.counts.invalid_utf8);
         count(name::ODD, "without_time", walked.counts.without_time);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use petrel_engine::{Enrichment, Scope, Settings};
+use petrel_engine::{Continuity, Enrichment, Scope, Settings};
 use petrel_otlp::receive::{
     Admission, RETRY_AFTER_DEFAULT, ReceiveSettings, ServeError, bind, serve_grpc, serve_http,
 };
@@ -68,6 +68,7 @@ impl Running {
             n_workers: config.workers,
             budget: config.detectors.budget,
             knowledge,
+            continuity: Continuity::Interrupted,
             outbox: outbox.clone(),
         })?);
         let module_info = detectors.report_running();
@@ -217,6 +218,7 @@ async fn walk_plan(config: &Config, analysis: &Analysis) -> WalkPlan {
         stream_key: config.streams.key.clone(),
         stream_fallback: config.streams.fallback.clone(),
         accept_enriched: config.accept_enriched,
+        digests: true,
         ..WalkSettings::new(column_set)
     })
 }
