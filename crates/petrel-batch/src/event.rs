@@ -40,6 +40,9 @@ impl Severity {
 /// A log record that reports an anomaly; sent in requests of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventRecord {
+    /// Tenant of the stream, whose headers the event leaves with; empty where tenants are not kept
+    /// apart, and for what concerns the whole input. Not written into the record.
+    pub tenant: String,
     /// `event_name`, as `anomaly.detected`.
     pub event_name: Cow<'static, str>,
     /// When what it reports took place.

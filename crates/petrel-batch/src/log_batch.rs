@@ -102,6 +102,9 @@ pub struct ResourceRun {
     pub resource: Arc<Resource>,
     /// The rows, never empty.
     pub rows: Range<usize>,
+    /// Digest of the `ResourceLogs`' bytes, by which a retry is known; `None` when nobody asked for
+    /// it, or none of its records has a time: such ones are never taken for retries.
+    pub digest: Option<u128>,
 }
 
 /// The rows of one export request that one worker owns, row `i` a log record, in request order.

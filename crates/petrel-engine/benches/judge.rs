@@ -212,6 +212,7 @@ fn requests(n_services: usize) -> Vec<LogBatch> {
             .map(|(index, resource)| ResourceRun {
                 resource: Arc::clone(resource),
                 rows: index * share..(index + 1) * share,
+                digest: None,
             });
         let places = (0..ROWS as u32).collect();
         let batch = LogBatch::try_new(Arc::clone(&set), columns, runs.collect(), places);

@@ -223,6 +223,9 @@ impl Worker {
         let Some(batch) = pass.batch else { return };
         let mut spans: Vec<(u32, u64, u64)> = Vec::new();
         for row in rows {
+            if let Some(stream) = self.streams.get_mut(StreamId(pass.computed.stream[row])) {
+                stream.counts.over_budget += 1;
+            }
             let (stream, time) = (pass.computed.stream[row], batch.event_times()[row]);
             match spans.iter_mut().find(|span| span.0 == stream) {
                 Some(span) => (span.1, span.2) = (span.1.min(time), span.2.max(time + 1)),

@@ -1,14 +1,17 @@
 //! What is added to the records of a request: templates, annotations, and the anomalies that a row
 //! belongs to.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use petrel_batch::{Attribute, AttributeValue, RowEdits, Values, names};
 use petrel_detector::Annotation;
 
-use crate::Enrichment;
 use crate::book::Belongs;
+use crate::verdict::Verdict;
+use crate::{Enrichment, Settings};
 
 /// Templates whose attributes are at hand, direct mapped by id. Two with the same place make each
 /// other's attributes anew: slower, not wrong.
@@ -39,24 +42,28 @@ impl TemplateSets {
 
 /// The edits of one request in the making.
 #[derive(Debug)]
-pub(crate) struct EditBuilder {
+pub(crate) struct EditBuilder<'a> {
+    settings: &'a Settings,
     mode: Enrichment,
-    prefix: String,
     edits: RowEdits,
     belongs: Vec<(u32, Belongs)>,
+    /// Rows that get what earlier ones get, and where these begin.
+    copies: Vec<(Range<usize>, usize)>,
 }
 
-impl EditBuilder {
-    pub(crate) fn new(mode: Enrichment, prefix: &str, n_rows: usize) -> Self {
+impl<'a> EditBuilder<'a> {
+    pub(crate) fn new(settings: &'a Settings, n_rows: usize) -> Self {
+        let mode = settings.enrichment;
         let mut edits = RowEdits::default();
         if mode >= Enrichment::Id {
             edits.base.reserve_exact(n_rows);
         }
         Self {
+            settings,
             mode,
-            prefix: prefix.to_owned(),
             edits,
             belongs: Vec::new(),
+            copies: Vec::new(),
         }
     }
 
@@ -90,10 +97,14 @@ impl EditBuilder {
                     self.edits.base.push(RowEdits::NO_SET);
                     return;
                 };
+                let shown = match self.settings.privacy.mask(&text) {
+                    Cow::Borrowed(_) => text,
+                    Cow::Owned(masked) => masked.into(),
+                };
                 stale.insert(Entry {
                     id,
                     adopted,
-                    attributes: attributes(id, text, adopted || self.mode == Enrichment::Id),
+                    attributes: attributes(id, shown, adopted || self.mode == Enrichment::Id),
                     pass: 0,
                     set: 0,
                 })
@@ -121,10 +132,85 @@ impl EditBuilder {
             return;
         }
         let key = format!("petrel.{}.{}", detector.replace('-', "_"), annotation.key);
+        let privacy = &self.settings.privacy;
+        if !privacy.may_show(&key) || !privacy.may_show(&annotation.key) {
+            return;
+        }
         for (index, &row) in annotation.rows.iter().enumerate() {
             if let Some(value) = value_at(&annotation.values, index) {
+                let value = privacy.value(value);
                 let set = self.push_set(vec![Attribute::new(key.clone(), value)]);
                 self.edits.extra.push((row + from as u32, set));
+            }
+        }
+    }
+
+    /// Adds rows that get what as many earlier ones from `source` on get.
+    pub(crate) fn push_copies(&mut self, rows: Range<usize>, source: usize) {
+        if self.names_templates() {
+            let sources = source..source + rows.len();
+            self.edits.base.extend_from_within(sources);
+        }
+        self.copies.push((rows, source));
+    }
+
+    /// Adds the further attributes that rows got before.
+    pub(crate) fn push_kept(&mut self, verdict: &Verdict, rows: &Range<usize>) {
+        if self.mode < Enrichment::Anomalies {
+            return;
+        }
+        let own = self.settings.attribute_prefix.as_str();
+        let mut sets = Vec::new();
+        for mut set in verdict.sets() {
+            if self.mode < Enrichment::Id {
+                set.retain(|attribute| attribute.key.starts_with(own));
+            }
+            for attribute in &mut set {
+                // The masks may be stricter now than when it was added.
+                let value = std::mem::replace(&mut attribute.value, AttributeValue::Bool(false));
+                attribute.value = self.settings.privacy.value(value);
+            }
+            sets.push(self.push_set(set));
+        }
+        let extra = verdict.extra().iter();
+        let extra = extra.filter_map(|&(row, set)| {
+            let set = *sets.get(set as usize)?;
+            let is_there = (row as usize) < rows.len();
+            is_there.then_some((row + rows.start as u32, set))
+        });
+        self.edits.extra.extend(extra);
+    }
+
+    /// Gives copied rows what findings and annotations gave their sources.
+    fn copy(&mut self) {
+        let copies = std::mem::take(&mut self.copies);
+        if copies.is_empty() {
+            return;
+        }
+        self.belongs.sort_by_key(|&(row, _)| row);
+        self.edits.extra.sort_by_key(|&(row, _)| row);
+        let (n_belongs, n_extra) = (self.belongs.len(), self.edits.extra.len());
+        for (rows, source) in copies {
+            let sources = source as u32..(source + rows.len()) as u32;
+            let target = |row: u32| row - sources.start + rows.start as u32;
+            let known = &self.belongs[..n_belongs];
+            let from = known.partition_point(|&(row, _)| row < sources.start);
+            for index in from..n_belongs {
+                let (row, belongs) = &self.belongs[index];
+                if !sources.contains(row) {
+                    break;
+                }
+                let copied = (target(*row), belongs.clone());
+                self.belongs.push(copied);
+            }
+            let known = &self.edits.extra[..n_extra];
+            let from = known.partition_point(|&(row, _)| row < sources.start);
+            for index in from..n_extra {
+                let (row, set) = self.edits.extra[index];
+                if !sources.contains(&row) {
+                    break;
+                }
+                self.edits.extra.push((target(row), set));
             }
         }
     }
@@ -136,6 +222,7 @@ impl EditBuilder {
 
     /// The finished edits of `n_rows` rows.
     pub(crate) fn finish(mut self, n_rows: usize) -> RowEdits {
+        self.copy();
         let mut by_row: BTreeMap<u32, BTreeMap<Arc<str>, Belongs>> = BTreeMap::new();
         for (row, belongs) in std::mem::take(&mut self.belongs) {
             if (row as usize) < n_rows {
@@ -149,7 +236,10 @@ impl EditBuilder {
             let set = match sets.get(&ids) {
                 Some(&set) => set,
                 None => {
-                    let set = self.push_set(anomaly_attributes(&self.prefix, &anomalies));
+                    let set = self.push_set(anomaly_attributes(
+                        &self.settings.attribute_prefix,
+                        &anomalies,
+                    ));
                     sets.insert(ids, set);
                     set
                 }

@@ -9,7 +9,7 @@ use petrel_batch::{Attribute, AttributeValue, EventRecord, EventTime, Severity, 
 use crate::anomaly::{Anomaly, Proof};
 use crate::sentence::sentence;
 use crate::streams::StreamFacts;
-use crate::{Settings, Tally};
+use crate::{Privacy, Settings, Tally};
 
 /// Trace ids that an event gives as samples.
 const SAMPLES_MAX: usize = 5;
@@ -93,8 +93,27 @@ impl Emitter<'_> {
         self.events.push(StreamEvent {
             stream: self.stream.hash,
             anomaly_id: Arc::clone(&anomaly.id),
-            record: record(transition, anomaly, at, self.stream, self.settings),
+            record: self.record(transition, anomaly, at),
         });
+    }
+
+    /// The event of a transition at event time `at`, without what must not leave.
+    fn record(&self, transition: Transition, anomaly: &Anomaly, at: u64) -> EventRecord {
+        let (stream, settings) = (self.stream, self.settings);
+        let privacy = &settings.privacy;
+        if privacy.is_empty() {
+            return record(transition, anomaly, at, stream, settings);
+        }
+        let shown = StreamFacts {
+            display: privacy.display(stream),
+            resource: privacy.resource(stream),
+            ..stream.clone()
+        };
+        let anomaly = privacy.shown(anomaly);
+        let mut record = record(transition, &anomaly, at, &shown, settings);
+        // Once more as a whole: a pattern may reach over what was put together.
+        record.body = privacy.mask(&record.body).into_owned();
+        record
     }
 }
 
@@ -108,7 +127,13 @@ fn record(
 ) -> EventRecord {
     let prefix = settings.attribute_prefix.as_str();
     let mut attributes = Attributes::new(prefix, settings.limits.event_attributes);
-    describe(&mut attributes, transition, anomaly, stream);
+    describe(
+        &mut attributes,
+        transition,
+        anomaly,
+        stream,
+        &settings.privacy,
+    );
     let mut attributes = attributes.list;
     attributes.extend(evidence(anomaly, prefix));
     let event_name = format!("{prefix}.{}", transition.name());
@@ -116,6 +141,7 @@ fn record(
         attributes.push(Attribute::new(key.clone(), event_name.as_str()));
     }
     EventRecord {
+        tenant: stream.key.tenant.clone(),
         event_name: event_name.into(),
         time: EventTime(at),
         observed_time: EventTime::UNKNOWN,
@@ -138,6 +164,7 @@ fn describe(
     transition: Transition,
     anomaly: &Anomaly,
     stream: &StreamFacts,
+    privacy: &Privacy,
 ) {
     to.own("id", Arc::clone(&anomaly.id));
     to.own("type", Arc::clone(&anomaly.kind));
@@ -166,7 +193,9 @@ fn describe(
         to.add(names::PETREL_TEMPLATE_ID, format!("{:016x}", template.id));
     }
     for (key, value) in &anomaly.series {
-        to.add(key.clone(), value.as_str());
+        if privacy.may_show(key) {
+            to.add(key.clone(), value.as_str());
+        }
     }
     if measure.observed.is_some() && !measure.unit.is_empty() {
         to.own("value.unit", measure.unit.as_str());

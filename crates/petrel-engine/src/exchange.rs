@@ -9,7 +9,7 @@ use petrel_detector::{Fault, Kind};
 use crate::advance::next_close;
 use crate::instance::{Health, HealthChange, Instance};
 use crate::pass::Pass;
-use crate::slot::{Missing, Saved};
+use crate::slot::{Missing, Saved, Slot};
 use crate::worker::Worker;
 use crate::{DetectorSpec, EngineError};
 
@@ -132,6 +132,7 @@ impl Worker {
                 }
             })?;
         }
+        instance.is_off = self.instances[index].is_off;
         Ok(Prepared { instance })
     }
 
@@ -144,6 +145,66 @@ impl Worker {
         }
         self.reset_closings();
         status
+    }
+
+    /// Switches a detector off, so that it is shown nothing and finds nothing, or on again. It keeps what
+    /// it knows, and is still saved; the time it was off counts as missing input, so that nothing is
+    /// held to have been absent in it. Returns its health if that changed.
+    ///
+    /// # Errors
+    /// [`EngineError::Unknown`] when there is none of that name.
+    pub fn set_detector_enabled(
+        &mut self,
+        detector: &str,
+        is_enabled: bool,
+    ) -> Result<Option<HealthChange>, EngineError> {
+        let index = self
+            .position(detector)
+            .ok_or_else(|| EngineError::Unknown {
+                detector: detector.to_owned(),
+            })?;
+        if self.instances[index].is_off != is_enabled {
+            return Ok(None);
+        }
+        self.instances[index].is_off = !is_enabled;
+        for id in self.streams.ids() {
+            if is_enabled {
+                self.end_pause(index, id);
+            } else if let Some(stream) = self.streams.get(id) {
+                let slot = self.instances[index].slot(id);
+                slot.off_from = stream.clock.newest().saturating_add(1);
+            }
+        }
+        Ok(Some(self.instances[index].change()))
+    }
+
+    /// A stream's time without a detector is over.
+    fn end_pause(&mut self, index: usize, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(id) else {
+            return;
+        };
+        stream.changed = true;
+        self.is_interrupted |= self.frontier == 0;
+        let limits = &self.settings.limits;
+        let instance = &mut self.instances[index];
+        let slot = instance.slot(id);
+        let missing = Missing {
+            from: match std::mem::take(&mut slot.off_from) {
+                0 => stream.clock.first,
+                from => from,
+            },
+            // Before the first request of this worker nobody knows what time it is.
+            to: match self.frontier {
+                0 => u64::MAX,
+                frontier => stream.clock.newest().saturating_add(1).max(frontier),
+            },
+            share: 0.0,
+        };
+        slot.miss(missing, limits.incomplete_spans);
+        slot.retell = true;
+        for (source, target) in std::mem::take(&mut slot.merges) {
+            instance.merge(id, source, target, limits.merges_remembered);
+        }
     }
 
     /// The detectors, by name.
@@ -170,8 +231,14 @@ impl Worker {
                 None => (version, Vec::new(), old.slot(id).told),
             },
         };
-        let missing = old.slot(id).missing.clone();
+        let Slot {
+            missing,
+            off_from,
+            merges,
+            ..
+        } = old.slot(id).clone();
         let slot = new.slot(id);
+        (slot.off_from, slot.merges) = (off_from, merges);
         slot.retell = true;
         slot.missing = missing;
         slot.saved = saved;
@@ -217,6 +284,7 @@ impl Worker {
     /// A new instance from what the old one saved last; what came since counts as missing.
     fn revive(&mut self, index: usize) -> Result<(), Fault> {
         let max = self.settings.limits.incomplete_spans;
+        let merges_max = self.settings.limits.merges_remembered;
         let instance = &mut self.instances[index];
         instance.revive()?;
         let window = instance.window;
@@ -237,7 +305,9 @@ impl Worker {
                     Ok(()) => {
                         told = *at;
                         let merges = stream.merges.iter();
-                        merges.for_each(|&(source, target)| instance.merge(id, source, target));
+                        merges.for_each(|&(source, target)| {
+                            instance.merge(id, source, target, merges_max);
+                        });
                     }
                     Err(fault) if fault.kind.survives() => {}
                     Err(fault) => return Err(fault),
@@ -296,7 +366,7 @@ fn status_of(instance: &Instance) -> DetectorStatus {
         version: Arc::clone(&instance.provenance.version),
         module_digest: Arc::clone(&instance.provenance.module_digest),
         config_digest: Arc::clone(&instance.provenance.config_digest),
-        health: instance.health.clone(),
+        health: instance.health(),
         columns: instance.plan.columns.clone(),
         kinds: instance.plan.kinds.clone(),
         window: instance.plan.window,

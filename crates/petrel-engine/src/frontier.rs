@@ -19,6 +19,8 @@ const STREAMS_MAX: usize = 4_096;
 const ACTIVE: u64 = 600_000_000_000;
 /// One in so many active streams must agree with a jump.
 const AGREEING_SHARE: usize = 4;
+/// Digests remembered while times are in doubt. Full: retries of others may agree.
+const DOUBTED_MAX: usize = 64;
 /// Gaps that are remembered to tell a habit from an accident.
 const GAPS_REMEMBERED: usize = 8;
 /// So many gaps of at least half the length within a week are a habit, and no gap is reported.
@@ -81,6 +83,8 @@ pub struct FrontierClock {
     step: u64,
     quiet_after: u64,
     known: Known,
+    /// Digests of what brought the times in doubt: their retries agree with nothing. Not saved.
+    doubted: Vec<u128>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -102,6 +106,7 @@ impl FrontierClock {
             step: nanos(settings.frontier_step).max(1),
             quiet_after: nanos(settings.quiet_after),
             known: Known::default(),
+            doubted: Vec::new(),
         }
     }
 
@@ -139,7 +144,7 @@ impl FrontierClock {
             self.known.reach.step_to(newest, self.ahead);
         } else {
             for_each_row(parts, |place, time, head| {
-                if time <= latest.0 {
+                if time <= latest.0 && !self.is_repeated(head) {
                     self.walk(place, time, head, &mut frontier.steps);
                 }
             });
@@ -163,8 +168,11 @@ impl FrontierClock {
     fn walk(&mut self, place: u32, time: u64, head: &mut Head<'_>, steps: &mut Vec<Step>) {
         let before = self.known.reach.newest;
         let offer = self.known.reach.offer(time, self.ahead);
-        if !self.known.reach.doubts() {
+        if self.known.reach.doubts() {
+            self.doubt(head);
+        } else {
             self.known.agreeing.clear();
+            self.doubted.clear();
         }
         match offer {
             Offer::Behind => {}
@@ -187,6 +195,23 @@ impl FrontierClock {
         if matches!(offer, Offer::Behind | Offer::Newest) && head.marked != Some(self.known.told) {
             head.marked = Some(self.known.told);
             self.mark_active(head.stream);
+        }
+    }
+
+    /// Whether the rows of a run have brought the times in doubt before: a sender that repeats itself
+    /// does not agree with anybody.
+    fn is_repeated(&self, head: &Head<'_>) -> bool {
+        let digest = head.digest();
+        !head.brings_doubt && digest.is_some_and(|digest| self.doubted.contains(&digest))
+    }
+
+    fn doubt(&mut self, head: &mut Head<'_>) {
+        let Some(digest) = head.digest().filter(|_| !head.brings_doubt) else {
+            return;
+        };
+        head.brings_doubt = true;
+        if self.doubted.len() < DOUBTED_MAX {
+            self.doubted.push(digest);
         }
     }
 
@@ -294,6 +319,8 @@ struct Head<'a> {
     stream: u64,
     /// The frontier at which the stream was last marked active.
     marked: Option<u64>,
+    /// Some row of the run was the first of it to be in doubt.
+    brings_doubt: bool,
 }
 
 impl<'a> Head<'a> {
@@ -304,7 +331,13 @@ impl<'a> Head<'a> {
             run: None,
             stream: 0,
             marked: None,
+            brings_doubt: false,
         }
+    }
+
+    /// Digest of the run that it stands in.
+    fn digest(&self) -> Option<u128> {
+        self.part.runs()[self.run?].digest
     }
 
     /// Moves on to the run of the row, whose stream is hashed once.
@@ -318,5 +351,6 @@ impl<'a> Head<'a> {
         self.run = Some(next);
         self.stream = runs[next].resource.stream.stable_hash();
         self.marked = None;
+        self.brings_doubt = false;
     }
 }

@@ -165,6 +165,7 @@ impl GlobalStage {
         }
         let lasted = duration(lasted);
         EventRecord {
+            tenant: String::new(),
             event_name: event_name.into(),
             time: EventTime(if is_over { gap.to } else { gap.from }),
             observed_time: EventTime::UNKNOWN,

@@ -25,6 +25,8 @@ const COLUMNS_MAX: usize = 64;
 pub enum Health {
     /// It is called.
     Live,
+    /// It is switched off; records pass without it, and it keeps what it knows.
+    Disabled,
     /// It faulted and waits to be rebuilt; records pass without it.
     Quarantined {
         /// Class of the fault.
@@ -53,7 +55,9 @@ pub(crate) struct Instance {
     pub(crate) plan: Plan,
     pub(crate) kinds: Vec<KindFacts>,
     pub(crate) window: u64,
-    pub(crate) health: Health,
+    health: Health,
+    /// Switched off, in whatever health.
+    pub(crate) is_off: bool,
     detector: Option<Box<dyn Detector + Send>>,
     slots: Vec<Slot>,
     column_set: Option<Arc<ColumnSet>>,
@@ -96,6 +100,7 @@ impl Instance {
             plan,
             spec,
             health: Health::Live,
+            is_off: false,
             detector: Some(detector),
             slots: Vec::new(),
             column_set: None,
@@ -112,8 +117,17 @@ impl Instance {
         &self.provenance.name
     }
 
+    /// Whether it is shown anything.
     pub(crate) fn is_live(&self) -> bool {
-        self.detector.is_some()
+        self.detector.is_some() && !self.is_off
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        if self.is_off {
+            Health::Disabled
+        } else {
+            self.health.clone()
+        }
     }
 
     fn asks_for(&self, name: &str) -> bool {
@@ -126,6 +140,11 @@ impl Instance {
 
     pub(crate) fn wants_numbers(&self) -> bool {
         self.asks_for(names::BODY_NUMBERS)
+    }
+
+    /// The same, if it has been told anything.
+    pub(crate) fn known_slot(&self, stream: StreamId) -> Option<&Slot> {
+        self.slots.get(stream.0 as usize)
     }
 
     /// What it has been told of a stream.
@@ -149,9 +168,15 @@ impl Instance {
         }
     }
 
-    /// Queues a merge to be told with the next rows.
-    pub(crate) fn merge(&mut self, stream: StreamId, source: u64, target: u64) {
-        if self.is_live() {
+    /// Queues a merge to be told with the next rows, or, at most `max`, for when it is on again.
+    pub(crate) fn merge(&mut self, stream: StreamId, source: u64, target: u64, max: usize) {
+        if self.is_off {
+            let merges = &mut self.slot(stream).merges;
+            if merges.len() >= max {
+                merges.remove(0);
+            }
+            merges.push((source, target));
+        } else if self.is_live() {
             self.merges.push(TemplateMerge {
                 stream,
                 source: TemplateId(source),
@@ -227,9 +252,7 @@ impl Instance {
             return Ok(());
         };
         let readiness = detector.status(stream)?;
-        let levels = &mut self.slot(stream).levels;
-        levels.clear();
-        levels.extend(readiness.iter().map(|readiness| readiness.level));
+        self.slot(stream).readiness = readiness;
         Ok(())
     }
 
@@ -293,7 +316,8 @@ impl Instance {
 
     /// Whether its time in quarantine is over.
     pub(crate) fn is_due(&self, frontier: u64) -> bool {
-        matches!(self.health, Health::Quarantined { until, .. } if frontier >= until.0)
+        !self.is_off
+            && matches!(self.health, Health::Quarantined { until, .. } if frontier >= until.0)
     }
 
     /// A new detector in place of the one that faulted; it knows no stream yet.
@@ -308,7 +332,7 @@ impl Instance {
     pub(crate) fn change(&self) -> HealthChange {
         HealthChange {
             detector: Arc::clone(self.name()),
-            health: self.health.clone(),
+            health: self.health(),
         }
     }
 }

@@ -24,15 +24,20 @@ mod instance;
 mod limits;
 mod mining;
 mod pass;
+mod privacy;
 mod reach;
+mod replay;
+mod retries;
 mod sentence;
 mod settings;
 mod slot;
 mod snapshot;
 pub mod state;
+mod status;
 mod streams;
 mod tally;
 pub mod templates;
+mod verdict;
 mod watermark;
 mod worker;
 
@@ -46,8 +51,12 @@ pub use global::{GlobalStage, Settled};
 pub use instance::{Health, HealthChange};
 pub use limits::Limits;
 pub use pass::Judgement;
+pub use privacy::{Privacy, WITHHELD};
 pub use settings::{Enrichment, Settings};
 pub use snapshot::{Continuity, Scope, Snapshot};
 pub use state::{Part, SetAside, StateError, StreamState};
+pub use status::{
+    DetectorHealth, KindStatus, StreamCounts, StreamDetector, StreamStatus, WorkerStatus,
+};
 pub use tally::{Reason, Tally};
-pub use worker::{StreamStatus, Worker};
+pub use worker::Worker;

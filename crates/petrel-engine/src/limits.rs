@@ -29,6 +29,12 @@ pub struct Limits {
     /// Bytes of saved state a worker keeps for rebuilding instances. Full: a stream whose state does
     /// not fit is learnt anew after a fault (not after a restart).
     pub saved_bytes: usize,
+    /// Digests of `ResourceLogs` that a worker remembers, by which retries are known; 0 switches it
+    /// off. Full: the one not seen for longest is forgotten, so that its retry would be learnt again.
+    pub retry_digests: usize,
+    /// Bytes of what the rows of those got, about one a row. Full: the oldest verdicts go, so that a
+    /// retry of theirs passes without attributes, still not learnt twice.
+    pub retry_verdict_bytes: usize,
     /// Ids of events that the global stage remembers. Full: oldest forgotten, so that a very late
     /// duplicate passes.
     pub event_ids: usize,
@@ -51,6 +57,8 @@ impl Default for Limits {
             merges_remembered: 1_024,
             incomplete_spans: 8,
             saved_bytes: 64 << 20,
+            retry_digests: 65_536,
+            retry_verdict_bytes: 16 << 20,
             event_ids: 65_536,
             event_attributes: 20,
         }

@@ -125,9 +125,10 @@ impl Worker {
             stream.merges.remove(0);
         }
         stream.merges.push((source.0, target.0));
+        let max = self.settings.limits.merges_remembered;
         for instance in &mut self.instances {
             if instance.wants_templates() {
-                instance.merge(id, source.0, target.0);
+                instance.merge(id, source.0, target.0, max);
             }
         }
     }

@@ -5,6 +5,7 @@ use petrel_batch::{LogBatch, RowEdits};
 use crate::columns::{Computed, Lowered};
 use crate::enrichment::EditBuilder;
 use crate::event::StreamEvent;
+use crate::retries::Learnt;
 use crate::{Gap, HealthChange, Settings, StreamState, Tally};
 
 /// What a worker says of the rows of a request that it owns.
@@ -33,12 +34,14 @@ pub(crate) struct Pass<'b> {
     pub(crate) batch: Option<&'b LogBatch>,
     pub(crate) lowered: Option<Lowered<'b>>,
     pub(crate) computed: Computed,
-    pub(crate) edits: EditBuilder,
+    pub(crate) edits: EditBuilder<'b>,
     /// The frontier where the pass stands.
     pub(crate) frontier: u64,
     /// The frontier's bound.
     pub(crate) latest: u64,
     pub(crate) judgement: Judgement,
+    /// Runs whose verdict is remembered when it is known.
+    pub(crate) learnt: Vec<Learnt>,
     /// Whether somebody asked for the numbers in bodies.
     pub(crate) wants_numbers: bool,
     is_spent: &'b mut dyn FnMut() -> bool,
@@ -50,7 +53,7 @@ impl<'b> Pass<'b> {
         number: u64,
         batch: Option<&'b LogBatch>,
         mut computed: Computed,
-        settings: &Settings,
+        settings: &'b Settings,
         is_spent: &'b mut dyn FnMut() -> bool,
     ) -> Self {
         computed.clear();
@@ -60,10 +63,11 @@ impl<'b> Pass<'b> {
             batch,
             lowered: batch.map(Lowered::new),
             computed,
-            edits: EditBuilder::new(settings.enrichment, &settings.attribute_prefix, n_rows),
+            edits: EditBuilder::new(settings, n_rows),
             frontier: 0,
             latest: 0,
             judgement: Judgement::default(),
+            learnt: Vec::new(),
             wants_numbers: false,
             is_spent,
             spent: false,

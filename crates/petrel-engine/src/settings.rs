@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Limits;
+use crate::Privacy;
 use crate::templates::TemplateLimits;
 
 /// How much is added to the records that pass.
@@ -56,6 +57,9 @@ pub struct Settings {
     pub frontier_step: Duration,
     /// A jump of the frontier beyond this is a gap of the whole input; 5 minutes.
     pub quiet_after: Duration,
+    /// Event time of the frontier in which a `ResourceLogs` that is seen again is a retry, counted from
+    /// when it was last seen; 10 minutes.
+    pub retry_window: Duration,
     /// First wait before a faulty instance is rebuilt, in event time of the frontier; 10 seconds.
     pub backoff_min: Duration,
     /// The wait doubles up to this; 10 minutes.
@@ -68,6 +72,8 @@ pub struct Settings {
     pub templates: bool,
     /// Bounds of a stream's template miner.
     pub template_limits: TemplateLimits,
+    /// What must not leave in templates, evidence and sentences.
+    pub privacy: Privacy,
     /// What the anomaly attributes and event names begin with; `anomaly`.
     pub attribute_prefix: String,
     /// Attribute that repeats the event's name for backends without `event_name`; none switches it
@@ -97,12 +103,14 @@ impl Default for Settings {
             ahead: Duration::from_mins(5),
             frontier_step: Duration::from_secs(10),
             quiet_after: Duration::from_mins(5),
+            retry_window: Duration::from_mins(10),
             backoff_min: Duration::from_secs(10),
             backoff_max: Duration::from_mins(10),
             healthy_after: Duration::from_hours(1),
             enrichment: Enrichment::default(),
             templates: true,
             template_limits: TemplateLimits::default(),
+            privacy: Privacy::default(),
             attribute_prefix: "anomaly".to_owned(),
             event_name_attribute: Some("otel.event.name".to_owned()),
             own_service_name: "petrel".to_owned(),

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use petrel_detector::Level;
+use petrel_detector::{Level, Readiness};
+use serde::{Deserialize, Serialize};
 
 /// A span of event time in which input is missing.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Missing {
     pub(crate) from: u64,
     pub(crate) to: u64,
@@ -26,11 +27,15 @@ pub(crate) struct Saved {
 pub(crate) struct Slot {
     /// The last watermark told; 0 before the stream's first record.
     pub(crate) told: u64,
-    /// How far each kind is learnt; empty = learning.
-    pub(crate) levels: Vec<Level>,
+    /// How far each kind is learnt, as last asked; empty = learning.
+    pub(crate) readiness: Vec<Readiness>,
     /// All templates of the stream must be told before its next row.
     pub(crate) retell: bool,
     pub(crate) missing: Vec<Missing>,
+    /// Event time from which on it was shown nothing, while the detector is switched off.
+    pub(crate) off_from: u64,
+    /// Merges while it is switched off, told when it is on again.
+    pub(crate) merges: Vec<(u64, u64)>,
     /// Completeness of the span last advanced over.
     pub(crate) completeness: f64,
     pub(crate) saved: Option<Saved>,
@@ -96,7 +101,9 @@ impl Slot {
     }
 
     pub(crate) fn level(&self, kind: usize) -> Level {
-        self.levels.get(kind).copied().unwrap_or(Level::Learning)
+        self.readiness
+            .get(kind)
+            .map_or(Level::Learning, |readiness| readiness.level)
     }
 }
 

@@ -6,9 +6,12 @@ use petrel_batch::{StreamId, StreamKey};
 
 use crate::advance::next_close;
 use crate::book::Book;
-use crate::instance::HealthChange;
+use crate::instance::{HealthChange, Instance};
 use crate::slot::Missing;
-use crate::state::{self, PART_ANOMALIES, PART_DETECTOR_PREFIX, PART_STREAM, PART_TEMPLATES};
+use crate::state::{
+    self, PART_ANOMALIES, PART_COUNTS, PART_DETECTOR_PREFIX, PART_MISSING, PART_RETRIES,
+    PART_STREAM, PART_TEMPLATES,
+};
 use crate::state::{Part, SetAside, StateError, StreamState};
 use crate::streams::SavedStream;
 use crate::templates::StreamMiner;
@@ -102,6 +105,8 @@ impl Worker {
                 bytes,
             });
         }
+        let retries = self.retries.save(id, self.frontier);
+        let missing = self.missing_of(id);
         let Some(stream) = self.streams.get_mut(id) else {
             return (None, changes);
         };
@@ -119,6 +124,9 @@ impl Worker {
             (PART_STREAM, state::encode(&saved)),
             (PART_TEMPLATES, stream.miner.save()),
             (PART_ANOMALIES, state::encode(&stream.book)),
+            (PART_RETRIES, state::encode(&retries)),
+            (PART_MISSING, state::encode(&missing)),
+            (PART_COUNTS, state::encode(&stream.counts)),
         ];
         parts.extend(own.map(|(name, bytes)| Part {
             name: name.to_owned(),
@@ -127,6 +135,27 @@ impl Worker {
         }));
         let key = stream.facts.key.clone();
         (Some(StreamState { key, parts }), changes)
+    }
+
+    /// Where input is missing, for each detector for which it is.
+    fn missing_of(&mut self, id: StreamId) -> Vec<(String, Vec<Missing>)> {
+        let instances = self.instances.iter_mut();
+        let missing = instances.map(|instance| {
+            let missing = instance.slot(id).missing.clone();
+            (instance.name().to_string(), missing)
+        });
+        missing.filter(|(_, missing)| !missing.is_empty()).collect()
+    }
+
+    fn restore_missing(&mut self, id: StreamId, all: Vec<(String, Vec<Missing>)>) {
+        for (name, missing) in all {
+            // What ends when input begins again, still does.
+            self.is_interrupted |= missing.iter().any(|missing| missing.to == u64::MAX);
+            let named = |instance: &&mut Instance| **instance.name() == *name;
+            if let Some(instance) = self.instances.iter_mut().find(named) {
+                instance.slot(id).missing = missing;
+            }
+        }
     }
 
     /// Puts a stream back, in place of what is known of it. Parts that are damaged, foreign or of a
@@ -167,7 +196,8 @@ impl Worker {
             self.interrupt(id);
         }
         if let Some(stream) = self.streams.get_mut(id) {
-            stream.changed = false;
+            // What comes from a worker and not from a store, may not be in the store.
+            stream.changed = continuity == Continuity::Seamless;
             // Other detectors, other windows, may be running than when it was saved.
             if stream.clock.watermark > 0 {
                 stream.next_close = next_close(stream.clock.watermark, &self.instances);
@@ -197,6 +227,9 @@ impl Worker {
                     .map_err(|error| StateError::Damaged(error.to_string()))?;
             }
             PART_ANOMALIES => stream.book = state::decode::<Book>(&part.bytes)?,
+            PART_MISSING => self.restore_missing(id, state::decode(&part.bytes)?),
+            PART_COUNTS => stream.counts = state::decode(&part.bytes)?,
+            PART_RETRIES => self.retries.load(id, state::decode(&part.bytes)?),
             name => {
                 return Err(StateError::Damaged(format!("no part is called {name:?}")));
             }
@@ -221,7 +254,21 @@ impl Worker {
         };
         let instance = &mut self.instances[index];
         let told = told.iter().find(|(detector, _)| detector == name);
-        instance.slot(id).told = told.map_or(0, |&(_, told)| told);
+        let told = told.map_or(0, |&(_, told)| told);
+        instance.slot(id).told = told;
+        if let Some(stream) = self.streams.get(id) {
+            // It was off or set aside when it was saved: what its stream went through is missing.
+            let due = stream.clock.watermark / instance.window * instance.window;
+            if told > 0 && told < due {
+                let missing = Missing {
+                    from: told,
+                    to: stream.clock.newest().saturating_add(1).max(due),
+                    share: 0.0,
+                };
+                let max = self.settings.limits.incomplete_spans;
+                instance.slot(id).miss(missing, max);
+            }
+        }
         if part.bytes.is_empty() {
             return;
         }
@@ -285,6 +332,7 @@ impl Worker {
                 self.fail_outside(index, fault);
             }
         }
+        self.retries.forget(id);
         self.streams.remove(id);
         state
     }

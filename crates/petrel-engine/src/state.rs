@@ -12,6 +12,12 @@ pub const PART_TEMPLATES: &str = "templates";
 pub const PART_STREAM: &str = "stream";
 /// Name of the part that holds calibration and open anomalies.
 pub const PART_ANOMALIES: &str = "anomalies";
+/// Name of the part that holds the digests by which retries are known, and what their rows got.
+pub const PART_RETRIES: &str = "retries";
+/// Name of the part that says where input is missing.
+pub const PART_MISSING: &str = "missing";
+/// Name of the part that counts what became of the stream's records.
+pub const PART_COUNTS: &str = "counts";
 /// What the names of the detectors' parts begin with; the detector's name follows.
 pub const PART_DETECTOR_PREFIX: &str = "detector/";
 

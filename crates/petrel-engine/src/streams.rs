@@ -8,6 +8,7 @@ use lru::LruCache;
 use petrel_batch::{Resource, StreamId, StreamKey};
 use serde::{Deserialize, Serialize};
 
+use crate::StreamCounts;
 use crate::book::Book;
 use crate::templates::StreamMiner;
 use crate::watermark::StreamClock;
@@ -47,6 +48,8 @@ pub(crate) struct Stream {
     pub(crate) changed: bool,
     /// Merges since the last snapshot, for instances that are rebuilt from it.
     pub(crate) merges: Vec<(u64, u64)>,
+    /// What became of its records so far.
+    pub(crate) counts: StreamCounts,
     /// Templates that are never created but have been told.
     pub(crate) told_fixed: Vec<u64>,
     /// Tells this stream from an earlier one under the same number.
@@ -84,6 +87,7 @@ impl Stream {
             last_row: (0, 0),
             changed: true,
             merges: Vec::new(),
+            counts: StreamCounts::default(),
             told_fixed: Vec::new(),
             serial,
         }

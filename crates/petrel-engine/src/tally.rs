@@ -45,6 +45,10 @@ pub struct Tally {
     pub in_doubt: u64,
     /// Rows that an instance did not see because the request's budget was spent.
     pub over_budget: u64,
+    /// Rows of `ResourceLogs` that came before: enriched as before, not learnt.
+    pub retries: u64,
+    /// Of these, rows that went on as they came, since what they had got was no longer known.
+    pub retries_unenriched: u64,
     /// Streams met for the first time.
     pub streams_new: u64,
     /// Streams that left for others.
@@ -88,6 +92,8 @@ impl Tally {
             (&mut self.beyond_use, other.beyond_use),
             (&mut self.in_doubt, other.in_doubt),
             (&mut self.over_budget, other.over_budget),
+            (&mut self.retries, other.retries),
+            (&mut self.retries_unenriched, other.retries_unenriched),
             (&mut self.streams_new, other.streams_new),
             (&mut self.streams_evicted, other.streams_evicted),
             (&mut self.streams_returned, other.streams_returned),

@@ -12,11 +12,12 @@ use crate::enrichment::TemplateSets;
 use crate::instance::Instance;
 use crate::mining::{Bodies, fixed_templates};
 use crate::pass::{Judgement, Pass};
+use crate::retries::Retries;
 use crate::slot::Missing;
 use crate::streams::{Met, StreamTable};
 use crate::templates::Change;
 use crate::watermark::{Arrival, ClockSettings};
-use crate::{Frontier, Settings};
+use crate::{Frontier, Settings, StreamCounts};
 
 /// Owns streams and detectors; pure: same calls, same answers.
 pub struct Worker {
@@ -32,9 +33,10 @@ pub struct Worker {
     pub(crate) is_interrupted: bool,
     /// Templates that are never announced as created.
     pub(crate) fixed: [u64; 3],
-    passes: u64,
+    pub(crate) passes: u64,
     computed: Computed,
     pub(crate) template_sets: TemplateSets,
+    pub(crate) retries: Retries,
     pub(crate) changes: Vec<Change>,
 }
 
@@ -46,6 +48,7 @@ impl Worker {
             rules: Rules::new(&settings),
             clock: ClockSettings::new(&settings),
             streams: StreamTable::new(&settings.limits),
+            retries: Retries::new(&settings),
             settings,
             instances: Vec::new(),
             saved_bytes: 0,
@@ -131,17 +134,29 @@ impl Worker {
         }
         self.flush_all(&mut pass, n_rows);
         self.frontier = pass.frontier;
+        let learnt = std::mem::take(&mut pass.learnt);
         let (judgement, computed) = pass.finish();
+        self.remember(
+            learnt,
+            batch,
+            &judgement.edits,
+            &computed,
+            frontier.latest.0,
+        );
         self.computed = computed;
         judgement
     }
 
-    /// Records of a stream between two event times, both included, went on unseen, since there was no
-    /// time for them: their absence is no evidence. A stream that is not known has none to miss.
-    pub fn miss(&mut self, stream: &StreamKey, from: EventTime, to: EventTime) {
+    /// So many records of a stream between two event times, both included, went on unseen, since there
+    /// was no time for them: their absence is no evidence. A stream that is not known has none to miss.
+    pub fn miss(&mut self, stream: &StreamKey, from: EventTime, to: EventTime, n_records: u64) {
         let Some(id) = self.streams.find(stream) else {
             return;
         };
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.counts.missed += n_records;
+            stream.changed = true;
+        }
         let missing = Missing {
             from: from.0,
             to: to.0.saturating_add(1),
@@ -162,6 +177,9 @@ impl Worker {
         steps: &mut &[crate::Step],
     ) {
         let id = self.enter(pass, &run.resource);
+        if self.is_retry(pass, batch, id, run, steps) {
+            return;
+        }
         let times = batch.event_times();
         let places = batch.places();
         for row in run.rows.clone() {
@@ -184,10 +202,11 @@ impl Worker {
             }
             self.template_row(pass, id, row, time, bodies);
             if arrival != Arrival::InTime {
-                self.note_arrival(pass, arrival, row);
+                self.note_arrival(pass, id, arrival, row);
             }
         }
         if let Some(stream) = self.streams.get_mut(id) {
+            stream.counts.records += run.rows.len() as u64;
             stream.changed = true;
         }
     }
@@ -242,58 +261,31 @@ impl Worker {
                 self.fail(pass, index, fault);
             }
         }
+        self.retries.forget(id);
         self.streams.remove(id);
         pass.judgement.tally.streams_evicted += 1;
     }
 
     /// Counts a row that is not in time, and keeps detectors from seeing what nobody can use.
-    fn note_arrival(&mut self, pass: &mut Pass<'_>, arrival: Arrival, row: usize) {
+    fn note_arrival(&mut self, pass: &mut Pass<'_>, id: StreamId, arrival: Arrival, row: usize) {
         let tally = &mut pass.judgement.tally;
-        match arrival {
+        let mut nobody = StreamCounts::default();
+        let stream = self.streams.get_mut(id);
+        let counts = stream.map_or(&mut nobody, |stream| &mut stream.counts);
+        let (in_all, of_stream) = match arrival {
             Arrival::InTime => return,
-            Arrival::Late => {
-                tally.late += 1;
-                return;
-            }
-            Arrival::BeyondUse => tally.beyond_use += 1,
-            Arrival::InDoubt => tally.in_doubt += 1,
+            Arrival::Late => (&mut tally.late, &mut counts.late),
+            Arrival::BeyondUse => (&mut tally.beyond_use, &mut counts.too_late),
+            Arrival::InDoubt => (&mut tally.in_doubt, &mut counts.too_far_ahead),
+        };
+        *in_all += 1;
+        *of_stream += 1;
+        if arrival == Arrival::Late {
+            return;
         }
         self.flush_all(pass, row);
         for instance in &mut self.instances {
             instance.pending_from = row + 1;
         }
     }
-
-    /// What a stream is called and how far it has come: for status pages.
-    #[must_use]
-    pub fn stream_status(&self) -> Vec<StreamStatus> {
-        let ids = self.streams.ids().into_iter();
-        ids.filter_map(|id| self.streams.get(id))
-            .map(|stream| StreamStatus {
-                name: stream.facts.display.clone(),
-                id: Arc::clone(&stream.facts.id_hex),
-                newest: EventTime(stream.clock.newest()),
-                watermark: EventTime(stream.clock.watermark),
-                n_open: stream.book.n_open(),
-                n_templates: stream.miner.health().n_templates,
-            })
-            .collect()
-    }
-}
-
-/// What there is to say of a stream at a glance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamStatus {
-    /// What people call it.
-    pub name: String,
-    /// `petrel.stream.id`.
-    pub id: Arc<str>,
-    /// Largest believed event time.
-    pub newest: EventTime,
-    /// All before it is held to have come.
-    pub watermark: EventTime,
-    /// Open anomalies.
-    pub n_open: usize,
-    /// Live templates.
-    pub n_templates: usize,
 }

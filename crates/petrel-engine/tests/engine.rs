@@ -3,8 +3,11 @@
 //! `harness` builds requests and drives clock, workers and global stage as a binary would;
 //! `detectors` are small native ones. `invariance`: splits, workers, restarts. `time`: frontier, late
 //! and wild records, gaps. `life`: opening, folding, updates, endings. `records`: what is added to
-//! records. `health`: faults, replacement, snapshots.
+//! records. `health`: faults, replacement, snapshots. `retries`: what comes again. `tenants`: one name,
+//! two streams. `private`: what must not leave. `control`: switching detectors off and on, status.
 
+#[path = "engine/control.rs"]
+mod control;
 #[path = "engine/detectors.rs"]
 mod detectors;
 #[path = "engine/harness.rs"]
@@ -15,7 +18,13 @@ mod health;
 mod invariance;
 #[path = "engine/life.rs"]
 mod life;
+#[path = "engine/private.rs"]
+mod private;
 #[path = "engine/records.rs"]
 mod records;
+#[path = "engine/retries.rs"]
+mod retries;
+#[path = "engine/tenants.rs"]
+mod tenants;
 #[path = "engine/time.rs"]
 mod time;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::wire::Span;
 
@@ -102,11 +102,15 @@ impl Layout {
     /// Costs about 30 us a MB; nothing is kept.
     #[must_use]
     pub fn digest(&self, request: &[u8], resource: usize) -> u128 {
-        self.resources.get(resource).map_or(0, |resource| {
-            let Frame { start, end, .. } = resource.frame;
-            request
-                .get(start as usize..end as usize)
-                .map_or(0, xxh3_128)
-        })
+        self.resources
+            .get(resource)
+            .map_or(0, |resource| digest(request, resource.frame, 0))
     }
+}
+
+/// Digest of a message's content; 0 when it does not stand in `request`.
+pub(crate) fn digest(request: &[u8], frame: Frame, seed: u64) -> u128 {
+    request
+        .get(frame.start as usize..frame.end as usize)
+        .map_or(0, |content| xxh3_128_with_seed(content, seed))
 }

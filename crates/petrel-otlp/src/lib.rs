@@ -40,7 +40,7 @@ pub use splice::splice;
 pub use split::{PART_BYTES_MAX_DEFAULT, count_records, halve, split};
 pub use status::{Code, Refusal};
 pub use walk::{
-    AHEAD_OF_ARRIVAL, Counts, RESOURCE_TEXT_MAX, RESOURCES_CACHED_DEFAULT, ResourceCache, WalkPlan,
-    WalkSettings, Walked, Workers, walk,
+    AHEAD_OF_ARRIVAL, Counts, RESOURCE_TEXT_MAX, RESOURCES_CACHED_DEFAULT, ResourceCache,
+    StreamPattern, WalkPlan, WalkSettings, Walked, Workers, walk,
 };
 pub use wire::{Fault, Malformed};

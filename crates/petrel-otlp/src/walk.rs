@@ -6,6 +6,7 @@
 
 mod columns;
 mod json_text;
+mod pattern;
 mod plan;
 mod record;
 mod resource;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use petrel_batch::{EventTime, LogBatch, StreamKey, names};
 
+pub use self::pattern::StreamPattern;
 pub use self::plan::{WalkPlan, WalkSettings};
 pub use self::resource::{RESOURCE_TEXT_MAX, RESOURCES_CACHED_DEFAULT, ResourceCache};
 pub(crate) use self::value::check_key_value;
@@ -24,7 +26,7 @@ use self::columns::Columns;
 use self::record::{Marks, put_attribute, put_fields, read_record};
 use self::resource::KnownResource;
 use self::value::Pieces;
-use crate::layout::{Frame, LISTED_MAX, Layout, ResourceSpan, ScopeSpan};
+use crate::layout::{Frame, LISTED_MAX, Layout, ResourceSpan, ScopeSpan, digest};
 use crate::wire::{Fault, LENGTH, Malformed, Reader, Span, VARINT, tag};
 
 /// How far after its arrival an event time may lie before it is counted as ahead.
@@ -57,6 +59,8 @@ pub struct Counts {
     pub rows: u64,
     /// Records without a row because they come from a Petrel.
     pub skipped_enriched: u64,
+    /// Records without a row because their stream is not to be analysed.
+    pub skipped_excluded: u64,
     /// Records without a row because the request has more than [`LISTED_MAX`].
     pub unlisted: u64,
     /// Cells that are null because their text is not UTF-8; the bytes pass through.
@@ -153,6 +157,17 @@ pub fn walk(
     })
 }
 
+/// What becomes of the records of a scope.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Admits {
+    /// Each gets a row, unless it comes from a Petrel itself.
+    Rows,
+    /// No row: the scope is one of Petrel's own.
+    Enriched,
+    /// No row: the stream is not to be analysed.
+    Excluded,
+}
+
 struct Walk<'a> {
     bytes: &'a [u8],
     plan: &'a WalkPlan,
@@ -211,7 +226,7 @@ impl<'a> Walk<'a> {
             .cache
             .get(self.bytes, &resource, self.plan, self.tenant)?;
         self.counts.invalid_utf8 += known.invalid_utf8;
-        let timed = self.rows_of(first_scope, &known)?;
+        let timed = self.rows_of(frame, first_scope, &known)?;
         // A resource without a listed record cannot be edited, so nobody asks where it stands.
         if self.layout.records.len() > first_record {
             self.layout.resources.push(ResourceSpan {
@@ -227,26 +242,45 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads all scopes of a resource from `first_scope` on; answers whether a record has a time.
-    fn rows_of(&mut self, first_scope: usize, known: &KnownResource) -> Result<bool, Malformed> {
+    fn rows_of(
+        &mut self,
+        resource_logs: Frame,
+        first_scope: usize,
+        known: &KnownResource,
+    ) -> Result<bool, Malformed> {
         let workers = self.workers;
         let worker = (workers.worker_of)(&known.resource.stream) % self.columns.len();
         let mut columns = self.columns[worker]
             .take()
             .unwrap_or_else(|| Columns::new(&self.plan.settings.column_set, self.bytes.len()));
         let first_row = columns.row();
+        let first_record = self.layout.records.len();
         let mut timed = false;
         for scope in first_scope..self.layout.scopes.len() {
             let first_record = self.layout.records.len();
             let is_own = self.find_records(self.layout.scopes[scope].frame.span())?;
             let records = first_record..self.layout.records.len();
             self.layout.scopes[scope].records = records.start as u32..records.end as u32;
-            let has_rows = !is_own || self.plan.settings.accept_enriched;
+            let admits = match (known.excluded, is_own) {
+                (true, _) => Admits::Excluded,
+                (false, true) if !self.plan.settings.accept_enriched => Admits::Enriched,
+                _ => Admits::Rows,
+            };
             columns.reserve(records.len(), self.plan);
             for place in records {
-                timed |= self.record(place, has_rows, &mut columns)?;
+                timed |= self.record(place, admits, &mut columns)?;
             }
         }
-        columns.end_run(first_row, known, self.plan);
+        let wants_digest = timed && self.plan.settings.digests;
+        let (bytes, is_whole) = (self.bytes, self.listing);
+        columns.end_run(first_row, known, self.plan, || {
+            wants_digest.then(|| {
+                // Where not all records are listed, the digest is good for just that many rows.
+                let n_listed = self.layout.records.len() - first_record;
+                let seed = if is_whole { 0 } else { n_listed as u64 };
+                digest(bytes, resource_logs, seed)
+            })
+        });
         self.columns[worker] = Some(columns);
         Ok(timed)
     }
@@ -284,7 +318,7 @@ impl<'a> Walk<'a> {
     fn record(
         &mut self,
         place: usize,
-        has_row: bool,
+        admits: Admits,
         columns: &mut Columns,
     ) -> Result<bool, Malformed> {
         let (bytes, plan) = (self.bytes, self.plan);
@@ -295,9 +329,12 @@ impl<'a> Walk<'a> {
         if marks.is_reserved {
             self.layout.reserved.push(place as u32);
         }
-        if !has_row || marks.is_enriched && !plan.settings.accept_enriched {
+        let is_enriched =
+            admits == Admits::Enriched || marks.is_enriched && !plan.settings.accept_enriched;
+        if is_enriched || admits == Admits::Excluded {
             columns.drop_row();
-            self.counts.skipped_enriched += 1;
+            self.counts.skipped_enriched += u64::from(is_enriched);
+            self.counts.skipped_excluded += u64::from(!is_enriched);
             return Ok(fields.is_timed());
         }
         let event_time = fields.event_time(self.arrival);

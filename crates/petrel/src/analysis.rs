@@ -4,18 +4,23 @@
 
 mod change;
 mod kept;
+mod status;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use petrel_batch::{ColumnSet, EventTime, LogBatch, RowEdits, StreamKey};
 use petrel_engine::{
-    Continuity, DetectorSpec, FrontierClock, GlobalStage, Judgement, Scope, Settings, Worker,
+    Continuity, DetectorSpec, FrontierClock, GlobalStage, Judgement, Scope, Settings, Tally, Worker,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::kept::Kept;
+pub use self::status::{AnalysisStatus, DetectorOverall, STREAMS_TOLD_MAX, Totals};
 use crate::counting;
 use crate::junction::Junction;
 use crate::outbox::Outbox;
@@ -55,7 +60,15 @@ impl Skipped {
 }
 
 type Requests = Junction<Option<Judgement>, Waiting>;
-type Roster = Arc<RwLock<BTreeMap<String, DetectorSpec>>>;
+
+/// The detectors that run, and those of them, or of others to come, that are switched off.
+#[derive(Debug, Default)]
+struct Roster {
+    detectors: BTreeMap<String, DetectorSpec>,
+    disabled: BTreeSet<String>,
+}
+
+type SharedRoster = Arc<RwLock<Roster>>;
 
 /// Detection, shared by all requests.
 #[derive(Debug)]
@@ -66,9 +79,12 @@ pub struct Analysis {
     intake: Mutex<Intake>,
     slots: Arc<Semaphore>,
     budget: Duration,
-    roster: Roster,
+    roster: SharedRoster,
     kept: Arc<Kept>,
     outbox: Outbox,
+    totals: Arc<Mutex<Tally>>,
+    /// Rows whose requests found no turn.
+    missed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -89,7 +105,8 @@ struct Waiting {
 /// What detection begins with.
 #[derive(Debug)]
 pub struct Start {
-    /// Settings of the engine.
+    /// Settings of the engine. The bounds of `limits.retry_digests` and `limits.retry_verdict_bytes`
+    /// are for all workers together here, which get equal shares.
     pub settings: Settings,
     /// Detectors by name.
     pub roster: BTreeMap<String, DetectorSpec>,
@@ -97,8 +114,11 @@ pub struct Start {
     pub n_workers: usize,
     /// How long a request may be held.
     pub budget: Duration,
-    /// What was saved.
+    /// What was saved, or what the analysis knew whose place this one takes.
     pub knowledge: Knowledge,
+    /// Whether requests can have been judged after `knowledge` was taken. Seamless is right when one
+    /// analysis takes the place of another that no request reaches any more.
+    pub continuity: Continuity,
     /// Where anomaly events go.
     pub outbox: Outbox,
 }
@@ -116,14 +136,19 @@ impl Analysis {
     /// When a detector cannot be built or a thread not be started.
     pub fn start(start: Start) -> anyhow::Result<Self> {
         let n_workers = start.n_workers.max(1);
-        let settings = Arc::new(start.settings);
+        let mut settings = start.settings;
+        let limits = &mut settings.limits;
+        limits.retry_digests = limits.retry_digests.div_ceil(n_workers);
+        limits.retry_verdict_bytes /= n_workers;
+        let settings = Arc::new(settings);
         let mut frontier = FrontierClock::new(&settings);
         let mut global = GlobalStage::new(Arc::clone(&settings));
         let Knowledge {
             streams,
             frontier: saved_frontier,
             global_stage,
-            ..
+            gone,
+            disabled,
         } = start.knowledge;
         let loads = [
             saved_frontier.map(|bytes| frontier.load(&bytes)),
@@ -134,15 +159,24 @@ impl Analysis {
         }
         let kept = Kept::new(n_workers * settings.limits.streams);
         kept.put(streams);
+        kept.put_gone(gone);
         let kept = Arc::new(kept);
-        let roster: Roster = Arc::new(RwLock::new(start.roster));
-        let rebuild = {
+        let roster = Roster {
+            detectors: start.roster,
+            disabled,
+        };
+        let roster: SharedRoster = Arc::new(RwLock::new(roster));
+        let build = {
             let (roster, kept) = (Arc::clone(&roster), Arc::clone(&kept));
-            move |index: usize| build_worker(index, n_workers, &settings, &roster, &kept)
+            move |index: usize, continuity| {
+                build_worker(index, n_workers, &settings, &roster, &kept, continuity)
+            }
         };
         let workers = (0..n_workers)
-            .map(&rebuild)
+            .map(|index| build(index, start.continuity))
             .collect::<anyhow::Result<Vec<_>>>()?;
+        let rebuild = move |index| build(index, Continuity::Interrupted);
+        let totals = Arc::default();
         let junction = Arc::new(Requests::default());
         let global = Arc::new(Mutex::new(global));
         let report = report(
@@ -150,6 +184,7 @@ impl Analysis {
             Arc::clone(&global),
             Arc::clone(&kept),
             start.outbox.clone(),
+            Arc::clone(&totals),
         );
         Ok(Self {
             workers: Workers::start(workers, Arc::new(rebuild), &report)?,
@@ -164,6 +199,8 @@ impl Analysis {
             roster,
             kept,
             outbox: start.outbox,
+            totals,
+            missed: AtomicU64::new(0),
         })
     }
 
@@ -215,6 +252,8 @@ impl Analysis {
         if judged.is_err() && !is_admitted {
             for (worker, part) in parts.iter().enumerate() {
                 if let Some(log_batch) = part {
+                    let n_rows = log_batch.n_rows() as u64;
+                    self.missed.fetch_add(n_rows, Ordering::Relaxed);
                     self.workers.miss(worker, log_batch, latest);
                 }
             }
@@ -282,7 +321,8 @@ impl Analysis {
         lock(&self.intake).frontier.time()
     }
 
-    /// What is known, of all streams or of at most `at_most` a worker that have changed.
+    /// What is known, of all streams (which is what another analysis needs to take the place of this
+    /// one, and knows then what this one has to write into the store) or of at most `at_most` a worker that have changed.
     pub async fn snapshot(&self, scope: Scope) -> Knowledge {
         let mut streams = Vec::new();
         for worker in 0..self.n_workers() {
@@ -300,6 +340,7 @@ impl Analysis {
             gone: self.kept.take_gone(),
             frontier: Some(lock(&self.intake).frontier.save()),
             global_stage: Some(lock(&self.global).save()),
+            disabled: self.disabled_detectors(),
         }
     }
 
@@ -330,19 +371,17 @@ fn build_worker(
     index: usize,
     n_workers: usize,
     settings: &Arc<Settings>,
-    roster: &RwLock<BTreeMap<String, DetectorSpec>>,
+    roster: &RwLock<Roster>,
     kept: &Kept,
+    continuity: Continuity,
 ) -> anyhow::Result<Worker> {
     let mut worker = Worker::new(Arc::clone(settings));
-    for spec in roster
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .values()
-    {
+    let roster = roster.read().unwrap_or_else(PoisonError::into_inner);
+    for spec in roster.detectors.values() {
         worker.add(spec.clone())?;
     }
     for stream in kept.streams(|key| worker_of(key, n_workers) == index) {
-        for aside in worker.restore(stream, Continuity::Interrupted) {
+        for aside in worker.restore(stream, continuity) {
             tracing::warn!(
                 stream = %aside.key,
                 part = aside.part.name,
@@ -351,6 +390,10 @@ fn build_worker(
                 one_line(aside.reason)
             );
         }
+    }
+    for detector in &roster.disabled {
+        // One that does not run yet is switched off when it comes.
+        let _ = worker.set_detector_enabled(detector, false);
     }
     Ok(worker)
 }
@@ -361,6 +404,7 @@ fn report(
     global: Arc<Mutex<GlobalStage>>,
     kept: Arc<Kept>,
     outbox: Outbox,
+    totals: Arc<Mutex<Tally>>,
 ) -> Report {
     Arc::new(move |sequence, worker, judgement| {
         junction.meet(sequence, worker, judgement, |sequence, parts, waiting| {
@@ -376,6 +420,7 @@ fn report(
             }
             outbox.push(&settled.events);
             counting::tally(&settled.tally);
+            lock(&totals).add(&settled.tally);
             counting::health(&settled.changes);
             kept.put(settled.evicted);
             // Nobody waits any more when the budget is over: the edits are dropped, events are not.

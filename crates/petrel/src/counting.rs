@@ -13,6 +13,8 @@ pub fn tally(tally: &Tally) {
         ("too_late", tally.beyond_use),
         ("too_far_ahead", tally.in_doubt),
         ("over_budget", tally.over_budget),
+        ("retry", tally.retries),
+        ("retry_unenriched", tally.retries_unenriched),
     ];
     for (reason, count) in skipped.into_iter().filter(|(_, count)| *count > 0) {
         metrics::counter!(name::SKIPPED, "reason" => reason).increment(count);
@@ -41,6 +43,9 @@ pub fn health(changes: &[HealthChange]) {
     for HealthChange { detector, health } in changes {
         match health {
             Health::Live => tracing::info!(%detector, "detector is live again"),
+            Health::Disabled => {
+                tracing::warn!(%detector, "detector is switched off, records go on without it");
+            }
             Health::Quarantined {
                 kind,
                 reason,

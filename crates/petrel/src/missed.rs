@@ -8,10 +8,21 @@ use petrel_batch::{EventTime, LogBatch, StreamKey};
 /// Streams noted at most until the worker takes them; what else is missed is not noted.
 const STREAMS_MAX: usize = 4_096;
 
-/// Spans of event time by stream, both ends included; several of a stream become one.
+/// Spans of event time by stream; several of a stream become one.
 #[derive(Debug, Default)]
 pub struct Missed {
-    spans: Mutex<BTreeMap<StreamKey, (EventTime, EventTime)>>,
+    spans: Mutex<BTreeMap<StreamKey, Span>>,
+}
+
+/// What of a stream was not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Event time of the first record.
+    pub from: EventTime,
+    /// Event time of the last one.
+    pub to: EventTime,
+    /// Number of records.
+    pub n_records: u64,
 }
 
 impl Missed {
@@ -20,22 +31,29 @@ impl Missed {
         let times = log_batch.event_times();
         let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         for run in log_batch.runs() {
+            let n_records = run.rows.len() as u64;
             let times = times[run.rows.clone()].iter().copied().map(EventTime);
             let times = times.filter(|&time| time <= latest);
             let (Some(first), Some(last)) = (times.clone().min(), times.max()) else {
                 continue;
             };
             let stream = &run.resource.stream;
-            if let Some((from, to)) = spans.get_mut(stream) {
-                (*from, *to) = (first.min(*from), last.max(*to));
+            if let Some(span) = spans.get_mut(stream) {
+                (span.from, span.to) = (first.min(span.from), last.max(span.to));
+                span.n_records += n_records;
             } else if spans.len() < STREAMS_MAX {
-                spans.insert(stream.clone(), (first, last));
+                let span = Span {
+                    from: first,
+                    to: last,
+                    n_records,
+                };
+                spans.insert(stream.clone(), span);
             }
         }
     }
 
     /// What has been noted since this was last asked.
-    pub fn take(&self) -> BTreeMap<StreamKey, (EventTime, EventTime)> {
+    pub fn take(&self) -> BTreeMap<StreamKey, Span> {
         std::mem::take(&mut *self.spans.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -70,8 +88,12 @@ mod tests {
         missed.note(log_batch, EventTime::from_seconds(300));
         missed.note(log_batch, EventTime::from_seconds(15));
         let spans: Vec<_> = missed.take().into_values().collect();
-        let span = [10, 20].map(EventTime::from_seconds);
-        assert_eq!(spans, [(span[0], span[1])]);
+        let span = Span {
+            from: EventTime::from_seconds(10),
+            to: EventTime::from_seconds(20),
+            n_records: 6,
+        };
+        assert_eq!(spans, [span]);
         assert!(missed.take().is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! State of streams between the engine's plain values and the store's bytes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -14,6 +15,8 @@ use crate::telemetry::name;
 pub const FRONTIER: &str = "frontier";
 /// Name of the global stage's bytes in the store.
 pub const GLOBAL_STAGE: &str = "global_stage";
+/// Name of the bytes in the store that say which detectors are switched off.
+pub const DISABLED: &str = "disabled_detectors";
 
 /// What the engine knows, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +29,8 @@ pub struct Knowledge {
     pub frontier: Option<Vec<u8>>,
     /// The global stage.
     pub global_stage: Option<Vec<u8>>,
+    /// Detectors that are switched off.
+    pub disabled: BTreeSet<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,6 +66,14 @@ pub fn read(store: &Store) -> anyhow::Result<Knowledge> {
         streams,
         frontier: store.global(FRONTIER)?,
         global_stage: store.global(GLOBAL_STAGE)?,
+        disabled: store
+            .global(DISABLED)?
+            .map_or_else(BTreeSet::new, |bytes| {
+                postcard::from_bytes(&bytes).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "which detectors were switched off cannot be read: all are on");
+                    BTreeSet::new()
+                })
+            }),
     })
 }
 
@@ -84,9 +97,11 @@ pub async fn write(store: Arc<Store>, knowledge: Knowledge) -> anyhow::Result<()
             .iter()
             .map(|(key, value)| key.len() + value.len())
             .sum();
+        let disabled = postcard::to_stdvec(&knowledge.disabled)?;
         let global = [
             (FRONTIER, knowledge.frontier),
             (GLOBAL_STAGE, knowledge.global_stage),
+            (DISABLED, Some(disabled)),
         ];
         let global: Vec<_> = global
             .into_iter()

@@ -158,8 +158,8 @@ fn run(
         match task {
             Task::Judge(part) => {
                 let judged = catch_unwind(AssertUnwindSafe(|| {
-                    for (stream, (from, to)) in missed.take() {
-                        worker.miss(&stream, from, to);
+                    for (stream, span) in missed.take() {
+                        worker.miss(&stream, span.from, span.to, span.n_records);
                     }
                     worker.judge(part.sequence, part.log_batch.as_deref(), &part.frontier)
                 }));

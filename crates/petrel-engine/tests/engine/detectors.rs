@@ -176,6 +176,13 @@ impl Detector for Running {
                 "novelty" => outcome
                     .findings
                     .extend(discover(state, stream, template, time, row)),
+                "telltale" => {
+                    watch(state, time);
+                    let body = batch.columns[3].text(row).unwrap_or_default();
+                    if body.contains("failed") {
+                        tell(&mut outcome, stream, time, row);
+                    }
+                }
                 _ => watch(state, time),
             }
         }
@@ -337,6 +344,35 @@ fn discover(
             state.since,
         )
     })
+}
+
+/// Says all that it should not.
+fn tell(outcome: &mut Outcome, stream: StreamId, time: u64, row: usize) {
+    let text = |name: &str, text: &str| Evidence {
+        name: name.to_owned(),
+        value: EvidenceValue::Text(text.to_owned()),
+    };
+    outcome.findings.push(Finding {
+        series: vec![SeriesKey {
+            key: "user.name".to_owned(),
+            value: "huntertwo".to_owned(),
+        }],
+        rows: vec![row as u32],
+        evidence: vec![
+            text("message", "seen: huntertwo"),
+            text("user.name", "huntertwo"),
+            text("who", "at 9, user.name=huntertwo"),
+        ],
+        ..finding(stream, Direction::Changed, 9.0, time, time + MINUTE, time)
+    });
+    outcome.annotations.push(Annotation {
+        key: "who".to_owned(),
+        rows: vec![row as u32],
+        values: Values::Utf8(Utf8 {
+            offsets: vec![0, 19].into(),
+            bytes: b"user.name=huntertwo".to_vec().into(),
+        }),
+    });
 }
 
 fn watch(state: &mut State, time: u64) {

@@ -65,13 +65,18 @@ pub(crate) struct Engine {
     pub(crate) clock: FrontierClock,
     pub(crate) workers: Vec<Worker>,
     pub(crate) global: GlobalStage,
-    pub(crate) resources: HashMap<&'static str, Arc<Resource>>,
+    pub(crate) resources: HashMap<(&'static str, &'static str), Arc<Resource>>,
     pub(crate) sequence: u64,
     /// Bound of the frontier for the next requests.
     pub(crate) latest: EventTime,
     pub(crate) events: Vec<EventRecord>,
     pub(crate) tally: Tally,
     pub(crate) changes: Vec<HealthChange>,
+    /// Whether runs carry a digest, which here is one of their records.
+    pub(crate) digests: bool,
+    pub(crate) tenant: &'static str,
+    /// `host.name` of all resources.
+    pub(crate) secret_host: Option<&'static str>,
     /// Attributes added to each record, in input order.
     pub(crate) added: Vec<Vec<Attribute>>,
 }
@@ -106,6 +111,9 @@ impl Engine {
             events: Vec::new(),
             tally: Tally::default(),
             changes: Vec::new(),
+            digests: false,
+            tenant: "",
+            secret_host: None,
             added: Vec::new(),
         }
     }
@@ -146,14 +154,21 @@ impl Engine {
     }
 
     fn resource(&mut self, service: &'static str) -> Arc<Resource> {
-        let resource = self.resources.entry(service).or_insert_with(|| {
+        let tenant = self.tenant;
+        let host = self
+            .secret_host
+            .map(|host| ("host.name".to_owned(), host.to_owned()));
+        let resource = self.resources.entry((tenant, service)).or_insert_with(|| {
             Arc::new(Resource {
                 stream: StreamKey {
-                    tenant: String::new(),
+                    tenant: tenant.to_owned(),
                     values: vec![String::new(), service.to_owned(), String::new()],
                 },
                 service_name: service.to_owned(),
-                attributes: vec![("service.name".to_owned(), service.to_owned())],
+                attributes: host
+                    .into_iter()
+                    .chain([("service.name".to_owned(), service.to_owned())])
+                    .collect(),
             })
         });
         Arc::clone(resource)
@@ -176,11 +191,15 @@ impl Engine {
                 _ => runs.push(ResourceRun {
                     resource,
                     rows: row..row + 1,
+                    digest: None,
                 }),
             }
         }
         if rows.is_empty() {
             return None;
+        }
+        for run in runs.iter_mut().filter(|_| self.digests) {
+            run.digest = Some(digest(&rows[run.rows.clone()]));
         }
         let set = Arc::new(ColumnSet::new(self.workers[worker].column_requests()));
         let columns = set
@@ -226,6 +245,16 @@ pub(crate) fn value(event: &EventRecord, key: &str) -> String {
         Some(AttributeValue::Double(value)) => format!("{value:.3}"),
         Some(other) => format!("{other:?}"),
     }
+}
+
+/// A digest of what records say, wherever they stand.
+fn digest(rows: &[(u32, &Record)]) -> u128 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    for (_, record) in rows {
+        (record.service, record.time, &record.body, &record.template).hash(&mut hasher);
+    }
+    hasher.finish().into()
 }
 
 fn apply(edits: &RowEdits, places: &[u32], added: &mut [Vec<Attribute>]) {

@@ -136,7 +136,7 @@ fn damaged_parts_are_set_aside_one_by_one() {
             "detector/other"
         ]
     );
-    let status = fresh.workers[0].stream_status();
+    let status = fresh.workers[0].status(usize::MAX).streams;
     assert_eq!((status.len(), status[0].n_templates), (1, 1));
 }
 

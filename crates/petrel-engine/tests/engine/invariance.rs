@@ -113,7 +113,7 @@ proptest! {
 }
 
 /// Saves all, builds all anew, puts all back.
-fn restart(engine: &mut Engine) {
+pub(crate) fn restart(engine: &mut Engine) {
     let settings = Arc::new(Settings::default());
     let mut clock = FrontierClock::new(&settings);
     clock.load(&engine.clock.save()).expect("saved just now");

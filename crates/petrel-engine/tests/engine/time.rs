@@ -81,7 +81,7 @@ fn a_first_record_from_the_far_future_pins_nothing() {
     engine.latest = EventTime(START + 15 * MINUTE);
     engine.feed(&records, 40);
     assert_eq!((engine.tally.in_doubt, engine.tally.late), (1, 0));
-    let streams = engine.workers[0].stream_status();
+    let streams = engine.workers[0].status(usize::MAX).streams;
     assert_eq!(streams[0].newest, EventTime(START + 599 * SECOND));
 }
 
@@ -104,7 +104,7 @@ fn what_was_missed_is_no_absence() {
                 values: vec![String::new(), "api".to_owned(), String::new()],
             };
             let span = [1_800, 2_100].map(|second| EventTime(START + second * SECOND));
-            engine.workers[0].miss(&stream, span[0], span[1]);
+            engine.workers[0].miss(&stream, span[0], span[1], 1);
         }
         engine.feed(&after, 40);
         engine.story()
@@ -138,7 +138,7 @@ fn a_backfilling_stream_keeps_its_own_distance() {
     let mut engine = Engine::new(1);
     engine.feed(&records, 100);
     assert_eq!((engine.tally.late, engine.tally.beyond_use), (0, 0));
-    let status = engine.workers[0].stream_status();
+    let status = engine.workers[0].status(usize::MAX).streams;
     let distance = status
         .iter()
         .map(|status| status.watermark.0)

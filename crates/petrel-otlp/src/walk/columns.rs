@@ -114,8 +114,15 @@ impl Columns {
         Some(Cell::Text(make_view(text, BESIDE, start as u32)))
     }
 
-    /// Fills the resource's cells of all rows from `first` and records them as a run.
-    pub(super) fn end_run(&mut self, first: usize, known: &KnownResource, plan: &WalkPlan) {
+    /// Fills the resource's cells of all rows from `first` and records them as a run; `digest` is only
+    /// asked for when there are any.
+    pub(super) fn end_run(
+        &mut self,
+        first: usize,
+        known: &KnownResource,
+        plan: &WalkPlan,
+        digest: impl FnOnce() -> Option<u128>,
+    ) {
         let rows = first..self.row();
         if rows.is_empty() {
             return;
@@ -145,6 +152,7 @@ impl Columns {
         self.runs.push(ResourceRun {
             resource: Arc::clone(&known.resource),
             rows,
+            digest: digest(),
         });
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use petrel_batch::{ColumnSet, names};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::pattern::StreamPattern;
+
 /// What to read from a request.
 #[derive(Clone, Debug)]
 pub struct WalkSettings {
@@ -18,6 +20,13 @@ pub struct WalkSettings {
     pub resource_attributes: Vec<String>,
     /// Whether records that come from a Petrel are analysed too (a second tier).
     pub accept_enriched: bool,
+    /// Streams to analyse; empty for all. Records of others have no row and pass as they are.
+    pub include: Vec<StreamPattern>,
+    /// Streams not to analyse, even where included.
+    pub exclude: Vec<StreamPattern>,
+    /// Whether runs of rows carry the digest of their `ResourceLogs`, by which retries are known:
+    /// about 30 us a MB. Off by default.
+    pub digests: bool,
     /// What keys that Petrel writes begin with: a record that has such a key keeps its own value.
     pub reserved_prefixes: Vec<String>,
 }
@@ -52,6 +61,9 @@ impl WalkSettings {
                 "host.name",
             ]),
             accept_enriched: false,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            digests: false,
             reserved_prefixes: texts(&["anomaly.", "petrel.", "log.record."]),
         }
     }
@@ -187,6 +199,18 @@ fn fingerprint(
         for key in keys {
             hasher.update(&key.len().to_le_bytes());
             hasher.update(key.as_bytes());
+        }
+    }
+    for patterns in [&settings.include, &settings.exclude] {
+        hasher.update(&patterns.len().to_le_bytes());
+        for (key, value) in patterns.iter().flatten() {
+            for text in [key, value] {
+                hasher.update(&text.len().to_le_bytes());
+                hasher.update(text.as_bytes());
+            }
+        }
+        for pattern in patterns {
+            hasher.update(&pattern.len().to_le_bytes());
         }
     }
     for (index, source) in columns {

@@ -9,6 +9,7 @@ use petrel_batch::{Resource, StreamKey};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::json_text::put_json;
+use super::pattern::{is_excluded, pattern_keys};
 use super::plan::{ResourceSource, WalkPlan};
 use super::value::{Pieces, Value, check_key_value};
 use crate::wire::{LENGTH, Malformed, Reader, Span, VARINT, tag};
@@ -31,6 +32,8 @@ pub(super) struct KnownResource {
     /// One for each resource column of the plan.
     pub(super) cells: Vec<Option<OwnedCell>>,
     pub(super) invalid_utf8: u64,
+    /// Its stream is not to be analysed.
+    pub(super) excluded: bool,
 }
 
 /// A cell of a column that comes from the resource.
@@ -136,7 +139,12 @@ fn read_resource(
             }
             ResourceSource::Attribute(key) => attributes.cell(key),
         });
+    let excluded = is_excluded(settings, |key| match key {
+        SERVICE_NAME => resource.service_name.clone(),
+        key => attributes.text(key).unwrap_or_default(),
+    });
     Ok(KnownResource {
+        excluded,
         cells: cells.collect(),
         resource: Arc::new(resource),
         invalid_utf8: attributes.invalid_utf8,
@@ -226,6 +234,7 @@ fn is_wanted(key: &[u8], plan: &WalkPlan) -> bool {
         ]
         .into_iter()
         .flatten()
+        .chain(pattern_keys(settings))
         .any(|wanted| wanted.as_bytes() == key)
 }
 

@@ -8,6 +8,7 @@ use prost::Message;
 
 fn event(service: &str, detector: &str, body: &str) -> EventRecord {
     EventRecord {
+        tenant: String::new(),
         event_name: "anomaly.detected".into(),
         time: EventTime(5),
         observed_time: EventTime(7),

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use petrel_batch::{DataType, StreamKey};
-use petrel_otlp::{Counts, LISTED_MAX, Malformed, ResourceCache, Walked, Workers, walk};
+use petrel_otlp::{
+    Counts, LISTED_MAX, Malformed, ResourceCache, WalkPlan, WalkSettings, Walked, Workers, walk,
+};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -192,4 +194,130 @@ pub(crate) fn message(tag: u8, content: &[u8]) -> Vec<u8> {
     put_varint(&mut out, content.len());
     out.extend(content);
     out
+}
+
+/// `ResourceLogs` of a service, with one record of `time`; two where `twice`.
+fn service(name: &str, time: u64, twice: bool) -> Vec<u8> {
+    let value = message(0x12, &message(0x0a, name.as_bytes()));
+    let attribute = [message(0x0a, b"service.name"), value].concat();
+    let resource = message(0x0a, &message(0x0a, &attribute));
+    let mut record = message(0x2a, &message(0x0a, b"hello"));
+    if time > 0 {
+        record.push(0x09);
+        record.extend(time.to_le_bytes());
+    }
+    let record = message(0x12, &record);
+    let scope_logs = message(0x12, &if twice { record.repeat(2) } else { record });
+    message(0x0a, &[scope_logs, resource].concat())
+}
+
+#[test]
+fn runs_carry_the_digest_of_timed_resource_logs() {
+    let request = [
+        service("a", 7, true),
+        service("a", 8, false),
+        service("a", 0, false),
+        service("a", 7, true),
+    ];
+    let request = Bytes::from(request.concat());
+    let settings = |digests| WalkSettings {
+        digests,
+        ..plan(false).settings().clone()
+    };
+    let cache = ResourceCache::default();
+    for digests in [true, false] {
+        let plan = WalkPlan::new(settings(digests));
+        let walked = walk(&request, &plan, &cache, TENANT, ARRIVAL, Workers::ONE).expect("valid");
+        let batch = walked.batches[0].as_ref().expect("rows");
+        let found: Vec<_> = batch.runs().iter().map(|run| run.digest).collect();
+        let expected: Vec<_> = (0..4)
+            .map(|resource| {
+                let is_known = digests && walked.layout.is_timed(resource);
+                is_known.then(|| walked.layout.digest(&request, resource))
+            })
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(found[0], found[3]);
+        assert_eq!((found[0].is_some(), found[2]), (digests, None));
+    }
+}
+
+/// Where the end of a `ResourceLogs` is not listed, its digest is good for those rows alone.
+#[test]
+fn a_digest_covers_the_rows_that_are_listed() {
+    let mut record = vec![0x12, 9, 0x09];
+    record.extend(7_u64.to_le_bytes());
+    let large = |n: usize| message(0x0a, &message(0x12, &record.repeat(n)));
+    let plan = WalkPlan::new(WalkSettings {
+        digests: true,
+        ..WalkSettings::new(column_set())
+    });
+    let cache = ResourceCache::default();
+    let last_run = |request: Vec<u8>| {
+        let walked = walk(
+            &request.into(),
+            &plan,
+            &cache,
+            TENANT,
+            ARRIVAL,
+            Workers::ONE,
+        );
+        let batch = walked.expect("valid").batches.remove(0).expect("rows");
+        let run = batch.runs().last().expect("a run").clone();
+        (run.rows.len(), run.digest)
+    };
+    let alone = last_run(large(LISTED_MAX));
+    let cut = last_run([service("a", 1, false), large(LISTED_MAX)].concat());
+    assert_eq!((alone.0, cut.0), (LISTED_MAX, LISTED_MAX - 1));
+    assert_ne!(alone.1, cut.1);
+    assert_eq!(
+        cut,
+        last_run([service("b", 2, false), large(LISTED_MAX)].concat())
+    );
+}
+
+#[test]
+fn excluded_streams_have_no_rows_and_a_new_plan_decides_anew() {
+    let services = ["batch-1", "api", "web", "api-batch"];
+    let request: Vec<_> = services.map(|name| service(name, 1, true)).concat();
+    let request = Bytes::from(request);
+    let cache = ResourceCache::default();
+    let check = |include: &[&str], exclude: &[&str], expected: &[&str]| {
+        let patterns = |globs: &[&str]| {
+            let pattern = |glob: &&str| [("service.name".to_owned(), (*glob).to_owned())].into();
+            globs.iter().map(pattern).collect()
+        };
+        let plan = WalkPlan::new(WalkSettings {
+            include: patterns(include),
+            exclude: patterns(exclude),
+            ..WalkSettings::new(column_set())
+        });
+        let walked = walk(&request, &plan, &cache, TENANT, ARRIVAL, Workers::ONE).expect("valid");
+        let runs = walked.batches[0].iter().flat_map(|batch| batch.runs());
+        let found: Vec<_> = runs.map(|run| run.resource.service_name.as_str()).collect();
+        assert_eq!(found, expected, "{include:?} {exclude:?}");
+        let n_excluded = 2 * (services.len() - expected.len()) as u64;
+        assert_eq!(walked.counts.skipped_excluded, n_excluded);
+        assert_eq!(
+            (walked.counts.records, walked.counts.skipped_enriched),
+            (8, 0)
+        );
+        assert_eq!(walked.layout.n_records(), 8);
+    };
+    check(&[], &[], &services);
+    check(&[], &["batch-*"], &["api", "web", "api-batch"]);
+    check(&["api*"], &[], &["api", "api-batch"]);
+    check(&["api*", "web"], &["*batch*"], &["api", "web"]);
+    check(&["nobody"], &[], &[]);
+}
+
+#[test]
+fn tenants_share_a_cache_and_no_stream() {
+    let request = Bytes::from(service("api", 1, false));
+    let (plan, cache) = (plan(false), ResourceCache::default());
+    for tenant in ["one", "two", "one"] {
+        let walked = walk(&request, &plan, &cache, tenant, ARRIVAL, Workers::ONE).expect("valid");
+        let batch = walked.batches[0].as_ref().expect("a row");
+        assert_eq!(batch.runs()[0].resource.stream.tenant, tenant);
+    }
 }

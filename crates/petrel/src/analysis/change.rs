@@ -1,11 +1,13 @@
 //! Changing what runs while requests pass: every worker builds and checks, then all swap or none.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use petrel_engine::{DetectorSpec, Worker};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Analysis;
+use crate::counting;
 use crate::detectors::Desired;
 
 impl Analysis {
@@ -22,12 +24,14 @@ impl Analysis {
                     self.in_all(move |worker| replacing(worker, step.clone()))
                         .await?;
                 } else {
-                    self.in_all(move |worker| adding(worker, step.clone()))
+                    let is_off = self.disabled_detectors().contains(&name);
+                    self.in_all(move |worker| adding(worker, step.clone(), is_off))
                         .await?;
                 }
                 self.roster
                     .write()
                     .unwrap_or_else(PoisonError::into_inner)
+                    .detectors
                     .insert(name, spec);
             }
             Desired::Ends { name } if self.is_running(&name) => {
@@ -36,6 +40,7 @@ impl Analysis {
                 self.roster
                     .write()
                     .unwrap_or_else(PoisonError::into_inner)
+                    .detectors
                     .remove(&name);
             }
             Desired::Ends { .. } => {}
@@ -43,10 +48,51 @@ impl Analysis {
         Ok(())
     }
 
+    /// Switches a detector off, or on again, between two requests of each worker. It keeps what it
+    /// knows; the time it was off counts as missing input. Outlives restarts, where state is kept.
+    ///
+    /// # Errors
+    /// When none of that name runs.
+    pub async fn set_detector_enabled(&self, name: &str, is_enabled: bool) -> Result<(), String> {
+        if !self.is_running(name) {
+            return Err(format!("no detector {name} is running"));
+        }
+        {
+            // First, so that a worker that is made anew meanwhile knows it too.
+            let mut roster = self.roster.write().unwrap_or_else(PoisonError::into_inner);
+            if is_enabled {
+                roster.disabled.remove(name);
+            } else {
+                roster.disabled.insert(name.to_owned());
+            }
+        }
+        let mut change = None;
+        for worker in 0..self.n_workers() {
+            let name = name.to_owned();
+            let changed = self.workers.control(worker, move |worker| {
+                worker.set_detector_enabled(&name, is_enabled)
+            });
+            if let Some(Ok(Some(changed))) = changed.await {
+                change = Some(changed);
+            }
+        }
+        // Said once, not once a worker.
+        counting::health(change.as_slice());
+        Ok(())
+    }
+
+    /// The detectors that are switched off.
+    #[must_use]
+    pub fn disabled_detectors(&self) -> BTreeSet<String> {
+        let roster = self.roster.read().unwrap_or_else(PoisonError::into_inner);
+        roster.disabled.clone()
+    }
+
     fn is_running(&self, name: &str) -> bool {
         self.roster
             .read()
             .unwrap_or_else(PoisonError::into_inner)
+            .detectors
             .contains_key(name)
     }
 
@@ -103,7 +149,7 @@ fn replacing(worker: &mut Worker, spec: DetectorSpec) -> Result<SecondHalf, Stri
 }
 
 /// A detector that cannot be built is found by building it; adding it then takes place in all workers.
-fn adding(worker: &mut Worker, spec: DetectorSpec) -> Result<SecondHalf, String> {
+fn adding(worker: &mut Worker, spec: DetectorSpec, is_off: bool) -> Result<SecondHalf, String> {
     let name = worker
         .add(spec.clone())
         .map_err(|error| error.to_string())?
@@ -111,7 +157,9 @@ fn adding(worker: &mut Worker, spec: DetectorSpec) -> Result<SecondHalf, String>
     // Taken out again until all workers have shown that they can: it has learnt nothing yet.
     worker.remove(&name).map_err(|error| error.to_string())?;
     Ok(Box::new(move |worker| {
-        if let Err(error) = worker.add(spec) {
+        let added = worker.add(spec);
+        let switched = added.and_then(|_| worker.set_detector_enabled(&name, !is_off));
+        if let Err(error) = switched {
             tracing::error!(%error, "a detector that could be built a moment ago could not be added");
         }
     }))

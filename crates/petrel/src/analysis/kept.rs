@@ -54,6 +54,12 @@ impl Kept {
         }
     }
 
+    /// Notes streams that have left elsewhere.
+    pub(super) fn put_gone(&self, gone: Vec<StreamKey>) {
+        let mut inner = self.lock();
+        gone.into_iter().for_each(|key| inner.leaves(key));
+    }
+
     /// Streams for which `is_wanted` holds, by key.
     pub(super) fn streams(&self, is_wanted: impl Fn(&StreamKey) -> bool) -> Vec<StreamState> {
         let inner = self.lock();
