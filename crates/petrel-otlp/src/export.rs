@@ -4,6 +4,8 @@ mod endpoint;
 mod grpc;
 mod http;
 mod retry;
+#[doc(hidden)]
+pub mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;

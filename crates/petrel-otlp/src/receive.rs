@@ -7,6 +7,8 @@ mod admission;
 mod body;
 mod grpc;
 mod http;
+#[doc(hidden)]
+pub mod settings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -47,28 +47,26 @@ impl NextHop {
         let Some(exporter) = exporter else {
             return Ok(Self::Nowhere);
         };
-        let protocol = match exporter.protocol {
+        let configured = &exporter.settings;
+        let protocol = match configured.protocol {
             Protocol::Grpc => export::Protocol::Grpc,
             Protocol::Http => export::Protocol::Http,
         };
-        let compression = if exporter.gzip {
-            Compression::Gzip(GZIP_LEVEL)
-        } else {
-            Compression::None
+        let compression = match configured.compression {
+            config::Compression::None => Compression::None,
+            _ => Compression::Gzip(GZIP_LEVEL),
         };
+        let headers = configured.headers.iter();
         let settings = ExporterSettings {
-            timeout: exporter.timeout,
+            timeout: configured.timeout,
             compression,
-            headers: exporter.headers.clone(),
-            part_bytes_max: exporter.request_bytes_max,
-            ..ExporterSettings::new(protocol, exporter.endpoint.clone())
+            headers: headers
+                .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+                .collect(),
+            part_bytes_max: configured.part_bytes_max,
+            ..ExporterSettings::new(protocol, configured.endpoints.logs.clone())
         };
-        let retry = RetrySettings {
-            initial_interval: exporter.retry.initial_interval,
-            max_interval: exporter.retry.max_interval,
-            max_elapsed_time: exporter.retry.max_elapsed_time,
-            ..RetrySettings::default()
-        };
+        let retry = exporter.retry;
         Ok(Self::Otlp {
             exporter: Exporter::new(&settings)?,
             retry,

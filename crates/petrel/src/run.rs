@@ -16,13 +16,11 @@ use crate::{telemetry, validate};
 /// # Errors
 /// What could not be started or saved.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let mut config = match &args.config {
-        Some(path) => match validate::load(path)? {
-            Ok(config) => config,
-            Err(exit) => return Ok(exit),
-        },
-        None => Config::default(),
+    let mut loaded = match validate::load(args.config.as_deref())? {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
     };
+    let config = &mut loaded.config;
     if let Some(to) = &args.to {
         let endpoint = if to.contains("://") {
             to.clone()
@@ -33,14 +31,16 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             endpoint.starts_with("http://"),
             "--to {to}: only http:// is spoken yet"
         );
-        config.exporter = Some(Exporter::to(Protocol::Grpc, endpoint));
+        config.send_all_to(Exporter::to(Protocol::Grpc, &endpoint));
     }
     telemetry::init_logs(&config.telemetry);
+    loaded.log_warnings();
+    let config = &loaded.config;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let ended = runtime.block_on(run_until_signal(&config));
+    let ended = runtime.block_on(run_until_signal(config));
     // What is still printed to somebody who does not read must not keep the process.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
@@ -53,7 +53,7 @@ async fn run_until_signal(config: &Config) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let admin = admin::serve(&config.telemetry, metrics, readiness.clone()).await?;
     let running = Running::start(config).await?;
-    if config.exporter.is_none() {
+    if config.pipelines.logs.is_none() {
         tracing::warn!(
             "no exporter is named: records end here, anomalies are printed on stdout; \
              `--to http://host:4317` or exporters.otlp_grpc.endpoint sends both on"

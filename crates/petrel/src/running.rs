@@ -55,7 +55,7 @@ impl Running {
     /// What cannot be started, with the address, directory or detector that it is about.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let (store, knowledge) = open_state(config)?;
-        let next_hop = NextHop::new(config.exporter.as_ref())?;
+        let next_hop = NextHop::new(config.logs_exporter())?;
         let outbox = Outbox::new(
             config.limits.outbox_bytes_max,
             store.clone(),
@@ -234,12 +234,11 @@ type Servers = Vec<JoinHandle<Result<(), ServeError>>>;
 
 impl Listen<'_> {
     /// Settings of a server whose own bound on requests may stand in place of the common one.
-    fn settings(&self, request_bytes_max: Option<usize>) -> (Admission, ReceiveSettings) {
-        let limits = &self.config.limits;
+    fn settings(&self, receiver: &config::Receiver) -> (Admission, ReceiveSettings) {
         let admission = self.admission.clone();
         let settings = ReceiveSettings {
-            request_bytes_max: request_bytes_max.unwrap_or(limits.request_bytes_max),
-            logs_path: self.config.receivers.logs_url_path.clone(),
+            request_bytes_max: receiver.settings.request_bytes_max,
+            logs_path: receiver.settings.paths.logs.clone(),
             ..ReceiveSettings::default()
         };
         (admission, settings)
@@ -254,15 +253,15 @@ impl Listen<'_> {
     }
 
     async fn grpc(&self, servers: &mut Servers) -> anyhow::Result<Option<SocketAddr>> {
-        let Some(endpoint) = &self.config.receivers.grpc else {
+        let Some(receiver) = &self.config.receivers.grpc else {
             return Ok(None);
         };
-        let listener = bind(endpoint)
+        let listener = bind(&receiver.endpoint)
             .await
             .context("receivers.otlp.protocols.grpc")?;
         let address = listener.local_addr()?;
         warn_of_plaintext(address);
-        let (admission, settings) = self.settings(self.config.receivers.grpc_request_bytes_max);
+        let (admission, settings) = self.settings(receiver);
         let serve = serve_grpc(
             listener,
             Arc::clone(self.inline),
@@ -276,15 +275,15 @@ impl Listen<'_> {
     }
 
     async fn http(&self, servers: &mut Servers) -> anyhow::Result<Option<SocketAddr>> {
-        let Some(endpoint) = &self.config.receivers.http else {
+        let Some(receiver) = &self.config.receivers.http else {
             return Ok(None);
         };
-        let listener = bind(endpoint)
+        let listener = bind(&receiver.endpoint)
             .await
             .context("receivers.otlp.protocols.http")?;
         let address = listener.local_addr()?;
         warn_of_plaintext(address);
-        let (admission, settings) = self.settings(self.config.receivers.http_request_bytes_max);
+        let (admission, settings) = self.settings(receiver);
         let serve = serve_http(
             listener,
             Arc::clone(self.inline),

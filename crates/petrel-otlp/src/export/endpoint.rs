@@ -44,6 +44,15 @@ pub fn logs_url(endpoint: &str) -> String {
     format!("{}{LOGS_PATH}", endpoint.trim_end_matches('/'))
 }
 
+/// The URL of a signal below a base endpoint.
+pub(super) fn signal_url(endpoint: &str, signal: crate::Signal) -> String {
+    let path = signal.http_path();
+    if endpoint.starts_with("unix:") {
+        return format!("{endpoint}:{path}");
+    }
+    format!("{}{path}", endpoint.trim_end_matches('/'))
+}
+
 /// `host:port` with or without `http://`, as a URI without a path.
 pub(super) fn grpc_uri(endpoint: &str) -> Result<Uri, EndpointError> {
     let rest = endpoint.strip_prefix("dns:///").unwrap_or(endpoint);

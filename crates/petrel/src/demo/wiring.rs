@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::{DemoOptions, Pipeline, PipelineRequest, run};
 use crate::cli::DemoArgs;
-use crate::config::{Config, Exporter, Protocol};
+use crate::config::{Config, Exporter, Protocol, Receiver};
 use crate::running::Running;
 use crate::telemetry;
 
@@ -39,11 +39,11 @@ pub fn demo(args: &DemoArgs, process_start: Instant) -> anyhow::Result<ExitCode>
 }
 
 async fn start(mut config: Config, request: PipelineRequest) -> anyhow::Result<Pipeline> {
-    config.receivers.grpc = Some(request.grpc.to_string());
-    config.receivers.http = Some(request.http.to_string());
-    let mut exporter = Exporter::to(Protocol::Grpc, request.export_to);
-    exporter.timeout = BUDGET;
-    config.exporter = Some(exporter);
+    config.receivers.grpc = Some(Receiver::at(request.grpc.to_string()));
+    config.receivers.http = Some(Receiver::at(request.http.to_string()));
+    let mut exporter = Exporter::to(Protocol::Grpc, &request.export_to);
+    exporter.settings.timeout = BUDGET;
+    config.send_all_to(exporter);
     config.detectors.budget = BUDGET;
     let running = Running::start(&config).await?;
     Ok(Pipeline {
