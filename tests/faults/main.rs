@@ -11,24 +11,42 @@
 //! ```
 
 #[path = "../client.rs"]
-#[allow(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
+#[allow(
+    dead_code,
+    reason = "shared with the end-to-end tests, which use all of it"
+)]
 mod client;
 #[path = "../collector/mod.rs"]
-#[allow(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
+#[allow(
+    dead_code,
+    reason = "shared with the end-to-end tests, which use all of it"
+)]
 mod collector;
 #[path = "../metrics.rs"]
 mod metrics;
 #[path = "../petrel.rs"]
-#[allow(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
+#[allow(
+    dead_code,
+    reason = "shared with the end-to-end tests, which use all of it"
+)]
 mod petrel;
 #[path = "../process.rs"]
-#[allow(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
+#[allow(
+    dead_code,
+    reason = "shared with the end-to-end tests, which use all of it"
+)]
 mod process;
 #[path = "../records.rs"]
-#[allow(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
+#[allow(
+    dead_code,
+    reason = "shared with the end-to-end tests, which use all of it"
+)]
 mod records;
 #[path = "../wait.rs"]
-#[allow(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
+#[allow(
+    dead_code,
+    reason = "shared with the end-to-end tests, which use all of it"
+)]
 mod wait;
 
 mod downstream;

@@ -147,9 +147,12 @@ async fn pass(client: TcpStream, target: SocketAddr, mut wire: watch::Receiver<W
             changed = wire.changed() => if changed.is_err() { break },
         }
     }
-    for stream in [from_client.reunite(to_client), from_server.reunite(to_server)]
-        .into_iter()
-        .flatten()
+    for stream in [
+        from_client.reunite(to_client),
+        from_server.reunite(to_server),
+    ]
+    .into_iter()
+    .flatten()
     {
         reset(&stream);
     }

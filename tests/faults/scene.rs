@@ -126,7 +126,11 @@ impl Scene {
 
     /// Waits until all that was acknowledged has arrived or is said to be lost, or for a while.
     pub(crate) fn balance(mut self, fault: &str, told: &Told) -> Row {
-        let fault = format!("{fault}, {} before it, {}", self.upstream.name(), self.mode.name());
+        let fault = format!(
+            "{fault}, {} before it, {}",
+            self.upstream.name(),
+            self.mode.name()
+        );
         let deadline = wait::Deadline::after(ARRIVAL);
         loop {
             let said_lost = self.metrics().sum("petrel_items_lost", &[]) as u64;
@@ -134,7 +138,10 @@ impl Scene {
             let row = Row::balance(&*fault, told, &arrivals, said_lost);
             if row.lost == 0 || deadline.is_over() {
                 if let Some(petrel) = self.petrel.take() {
-                    assert!(petrel.stop().success(), "{fault}: it does not end in good order");
+                    assert!(
+                        petrel.stop().success(),
+                        "{fault}: it does not end in good order"
+                    );
                 }
                 return row;
             }

@@ -174,8 +174,8 @@ async fn switch_detector(
     let Some(source) = shared.source.load_full() else {
         return not_running();
     };
-    if !source.switch_detector(&name, wanted.enabled).await {
-        let detail = format!("no detector named {name} runs; `petrel status` lists them");
+    if let Err(reason) = source.switch_detector(&name, wanted.enabled).await {
+        let detail = format!("{reason}; `petrel status` lists those that are");
         return problem(StatusCode::NOT_FOUND, &detail);
     }
     tracing::warn!(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Exit code of a run that failed.
 pub const EXIT_FAILURE: u8 = 1;
@@ -33,6 +33,7 @@ const EXAMPLES: &str = "Examples:
   petrel validate -c petrel.yaml       all errors of a file, with their places
   petrel status                        what a running one knows, lacks and skips
   petrel mode off                      stop all detection, records go on
+  petrel config default > petrel.yaml  every key with its default
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid configuration, 4 check failed,
 69 nobody answers";
@@ -45,6 +46,9 @@ pub enum Command {
     /// Check a configuration and everything that it names
     #[command(visible_alias = "check")]
     Validate(ValidateArgs),
+    /// Print configurations: every key with its default, or what holds for a file
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Show the real pipeline finding scripted incidents in generated logs
     Demo(DemoArgs),
     /// Show what a running Petrel knows, lacks, skips and holds
@@ -73,15 +77,6 @@ pub struct AdminArgs {
     pub admin: String,
 }
 
-/// How an answer is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum OutputFormat {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-}
-
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: petrel status -o json | jq .queues")]
@@ -90,8 +85,8 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub admin: AdminArgs,
     /// How to print it
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
-    pub output: OutputFormat,
+    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
 }
 
 /// Arguments of `mode`.
@@ -132,8 +127,46 @@ pub struct RunArgs {
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: petrel validate -c petrel.yaml")]
+#[command(after_help = VALIDATE_EXAMPLES)]
 pub struct ValidateArgs {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// End with 4 when there are warnings; notes are never counted
+    #[arg(long)]
+    pub deny_warnings: bool,
+    /// How to print: text on stderr for people, or json on stdout
+    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+const VALIDATE_EXAMPLES: &str = "Examples:
+  petrel validate -c petrel.yaml
+  petrel validate -c petrel.yaml --deny-warnings -o json | jq '.[].message'";
+
+/// How diagnostics are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// A JSON array.
+    Json,
+}
+
+/// What can be printed of configurations.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print a file with every key, its default and what it is for
+    #[command(after_help = "Example: petrel config default > petrel.yaml")]
+    Default,
+    /// Print what holds for a file: its keys over the defaults, secrets redacted
+    #[command(after_help = "Example: petrel config print -c petrel.yaml")]
+    Print(PrintArgs),
+}
+
+/// Arguments of `config print`.
+#[derive(Debug, Args)]
+pub struct PrintArgs {
     /// Configuration file
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,

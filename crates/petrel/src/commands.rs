@@ -6,7 +6,7 @@ mod show;
 use std::process::ExitCode;
 
 use crate::admin::{SwitchDetector, SwitchMode};
-use crate::cli::{AdminArgs, EXIT_UNREACHABLE, OutputFormat, StatusArgs, SwitchArgs};
+use crate::cli::{AdminArgs, EXIT_UNREACHABLE, Output, StatusArgs, SwitchArgs};
 use client::{Answer, Client};
 
 /// `petrel status`.
@@ -16,8 +16,8 @@ use client::{Answer, Client};
 pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let answer = client(&args.admin)?.get("/api/v1/status");
     finish(&args.admin, answer, |status| match args.output {
-        OutputFormat::Json => println!("{status:#}"),
-        OutputFormat::Text => print!("{}", show::text(status)),
+        Output::Json => println!("{status:#}"),
+        Output::Text => print!("{}", show::text(status)),
     })
 }
 

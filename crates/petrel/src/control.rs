@@ -1,20 +1,17 @@
-//! What may be switched while Petrel runs, without touching the configuration: how much it does, and
-//! which detectors it listens to. It lasts until it is taken back or the process ends.
+//! How much Petrel does, as it may be switched while it runs without touching the configuration. It lasts
+//! until it is taken back or the process ends.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use crate::config::Mode;
 use crate::telemetry::name;
 
-/// Switches, shared by all requests.
+/// The switch, shared by all requests.
 #[derive(Debug)]
 pub struct Control {
     configured: AtomicU8,
     /// [`NOT_SET`], or a mode in place of the configured one.
     switched: AtomicU8,
-    detectors_off: Mutex<BTreeSet<String>>,
 }
 
 const NOT_SET: u8 = u8::MAX;
@@ -27,7 +24,6 @@ impl Control {
         let control = Self {
             configured: AtomicU8::new(index(configured)),
             switched: AtomicU8::new(NOT_SET),
-            detectors_off: Mutex::default(),
         };
         control.report();
         control
@@ -61,30 +57,6 @@ impl Control {
         self.report();
     }
 
-    /// Notes that a detector is switched off, or on again.
-    pub fn note_detector(&self, detector: &str, is_on: bool) {
-        let mut off = self
-            .detectors_off
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if is_on {
-            off.remove(detector);
-        } else {
-            off.insert(detector.to_owned());
-        }
-        let value = if is_on { 0.0 } else { 1.0 };
-        metrics::gauge!(name::DETECTOR_OFF, "detector" => detector.to_owned()).set(value);
-    }
-
-    /// The detectors that are switched off.
-    #[must_use]
-    pub fn detectors_off(&self) -> BTreeSet<String> {
-        self.detectors_off
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
     fn report(&self) {
         let now = self.mode();
         for mode in MODES {
@@ -106,4 +78,10 @@ fn mode(index: u8) -> Mode {
         .get(usize::from(index))
         .copied()
         .unwrap_or(Mode::Enrich)
+}
+
+/// Says by a metric whether a detector is switched off.
+pub fn report_detector(detector: &str, is_on: bool) {
+    let value = if is_on { 0.0 } else { 1.0 };
+    metrics::gauge!(name::DETECTOR_OFF, "detector" => detector.to_owned()).set(value);
 }

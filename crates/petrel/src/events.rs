@@ -41,9 +41,7 @@ pub async fn send_events(
     outbox: Outbox,
     inline: Arc<Inline>,
 ) {
-    let mut seed = 0;
     while let Some(request) = outbox.next_request().await {
-        seed += 1;
         loop {
             let current = exit.borrow_and_update().clone();
             let Some(current) = current else {
@@ -51,10 +49,10 @@ pub async fn send_events(
                 break;
             };
             tokio::select! {
-                () = send(&current, &request, &inline, seed) => break,
+                () = send(&current, &request, &inline) => break,
                 changed = exit.changed() => if changed.is_err() {
                     // Draining: the exit that was last is the one that there is.
-                    send(&current, &request, &inline, seed).await;
+                    send(&current, &request, &inline).await;
                     break;
                 },
             }
@@ -63,7 +61,7 @@ pub async fn send_events(
     }
 }
 
-async fn send(exit: &Exit, request: &Request, inline: &Inline, seed: u64) {
+async fn send(exit: &Exit, request: &Request, inline: &Inline) {
     let n_events = request.n_events() as u64;
     let head = Head {
         signal: Signal::Logs,
@@ -75,7 +73,7 @@ async fn send(exit: &Exit, request: &Request, inline: &Inline, seed: u64) {
     // Nobody else has an event: it is tried again even where requests are not.
     let retry = exit.retry.unwrap_or_default();
     let body = request.bytes.clone();
-    let sent = exit.deliver(&head, body, Some(retry), seed).await;
+    let sent = exit.deliver(&head, body, Some(retry)).await;
     if let Err(refusal) = sent {
         tracing::error!(
             n_events,

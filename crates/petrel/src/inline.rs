@@ -8,9 +8,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use petrel_batch::EventTime;
 use petrel_otlp::receive::{ExportReply, Handler, Received, Refusal, Transport};
-use petrel_otlp::{
-    Buffers, Code, ResourceCache, Signal, Walked, count_items, splice, walk,
-};
+use petrel_otlp::{Buffers, Code, ResourceCache, Signal, Walked, count_items, splice, walk};
 use tokio::sync::{RwLock, RwLockWriteGuard};
 
 use crate::analysis::{Edits, worker_of};
@@ -31,7 +29,8 @@ pub struct Inline {
     last_arrival: AtomicU64,
     /// Held by requests in detection; a reload waits for them and holds further ones.
     gate: RwLock<()>,
-    budget: Duration,
+    /// How long a request waits for the gate.
+    budget_ms: AtomicU64,
 }
 
 impl Inline {
@@ -45,7 +44,7 @@ impl Inline {
             buffers: Buffers::default(),
             last_arrival: AtomicU64::new(0),
             gate: RwLock::new(()),
-            budget,
+            budget_ms: AtomicU64::new(u64::try_from(budget.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 
@@ -62,8 +61,9 @@ impl Inline {
     }
 
     /// Sends requests through another pipeline from now on; returns the one before.
-    pub fn swap(&self, pipeline: Pipeline) -> Arc<Pipeline> {
-        self.resources.clear();
+    pub fn swap(&self, pipeline: Pipeline, budget: Duration) -> Arc<Pipeline> {
+        let budget = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX);
+        self.budget_ms.store(budget, Ordering::Relaxed);
         self.pipeline.swap(Arc::new(pipeline))
     }
 
@@ -88,7 +88,13 @@ impl Inline {
             true => streams_of(&walked),
             false => StreamSet::default(),
         };
-        Ok(Taken::Read(Box::new(walked), n_items, streams, arrival, mode))
+        Ok(Taken::Read(
+            Box::new(walked),
+            n_items,
+            streams,
+            arrival,
+            mode,
+        ))
     }
 
     fn walk(
@@ -131,7 +137,8 @@ impl Inline {
         let started = started();
         let parts = std::mem::take(&mut walked.batches);
         let n_bytes = walked.request.len();
-        let judged = match tokio::time::timeout(self.budget, self.gate.read()).await {
+        let budget = Duration::from_millis(self.budget_ms.load(Ordering::Relaxed));
+        let judged = match tokio::time::timeout(budget, self.gate.read()).await {
             Ok(_through) => pipeline
                 .analysis
                 .analyse(parts, n_bytes, arrival)
@@ -219,7 +226,9 @@ impl Inline {
             Taken::Read(mut walked, n_items, streams, arrival, _) => {
                 let edits = self.analyse(pipeline, &mut walked, arrival).await;
                 let body = self.enriched(*walked, edits);
-                delivery.send(outgoing(body, n_items, streams), timeout).await
+                delivery
+                    .send(outgoing(body, n_items, streams), timeout)
+                    .await
             }
         }
     }

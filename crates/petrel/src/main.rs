@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => petrel::run::run(&args),
         Command::Validate(args) => petrel::validate::validate(&args),
+        Command::Config(command) => petrel::validate::config(&command),
         Command::Demo(args) => petrel::demo::demo(&args, process_start),
         Command::Status(args) => commands::status(&args),
         Command::Mode(args) => commands::mode(&args.admin, &args.mode),

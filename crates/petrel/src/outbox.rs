@@ -379,7 +379,6 @@ mod tests {
 
     fn event(event_name: &'static str, id: &str) -> EventRecord {
         EventRecord {
-            tenant: String::new(),
             event_name: event_name.into(),
             time: EventTime(1),
             observed_time: EventTime::UNKNOWN,

@@ -25,15 +25,19 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline as configured.
     pub async fn new(config: &Config, analysis: Arc<Analysis>, ways: Ways) -> Self {
+        let streams = &config.streams;
         let walk = WalkSettings {
-            stream_key: config.streams.key.clone(),
-            stream_fallback: config.streams.fallback.clone(),
+            stream_key: streams.key.clone(),
+            stream_fallback: streams.fallback.clone(),
+            include: streams.include.clone(),
+            exclude: streams.exclude.clone(),
+            digests: true,
             accept_enriched: config.accept_enriched,
             ..WalkSettings::new(Arc::new(analysis.column_set().await))
         };
         Self {
             plan: RwLock::new(Arc::new(WalkPlan::new(walk.clone()))),
-            tenancy: Tenancy::new(&config.streams.metadata_keys),
+            tenancy: Tenancy::new(&streams.metadata_keys),
             analysis,
             ways,
             walk,

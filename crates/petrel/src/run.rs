@@ -5,14 +5,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Shared};
 use crate::cli::RunArgs;
-use crate::config::Config;
+use crate::config::{Config, Exporter, Protocol};
 use crate::running::Running;
-use crate::telemetry::{self, name};
-use crate::{status, validate};
+use crate::status;
+use crate::telemetry::{self, OwnTelemetry, name};
+use crate::validate::{self, Loaded};
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -20,19 +22,22 @@ use crate::{status, validate};
 /// What could not be started or saved.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let source = Source::of(args);
-    let config = match source.load()? {
-        Ok(config) => config,
+    let loaded = match source.load()? {
+        Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
-    telemetry::init_logs(&config.telemetry);
-    for warning in &config.warnings {
-        tracing::warn!(code = warning.code, "{}", warning.message);
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let ended = runtime.block_on(run_until_signal(&config, &source));
+    let own = runtime.block_on(async { OwnTelemetry::of(&loaded.config) })?;
+    telemetry::init_logs(&loaded.config.telemetry, own.as_ref());
+    let metrics = telemetry::init_metrics(own.as_ref())?;
+    loaded.log_warnings();
+    let ended = runtime.block_on(run_until_signal(&loaded.config, &source, metrics));
+    if let Some(own) = own {
+        own.shutdown();
+    }
     // What is still printed to somebody who does not read must not keep the process.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
@@ -54,8 +59,20 @@ impl Source {
     }
 
     /// Reads it; errors are printed as `validate` prints them, and the exit code returned.
-    fn load(&self) -> anyhow::Result<Result<Config, ExitCode>> {
-        validate::load(self.file.as_deref(), self.to.as_deref())
+    fn load(&self) -> anyhow::Result<Result<Loaded, ExitCode>> {
+        let mut loaded = match validate::load(self.file.as_deref())? {
+            Ok(loaded) => loaded,
+            Err(exit) => return Ok(Err(exit)),
+        };
+        if let Some(to) = &self.to {
+            let endpoint = match to.contains("://") {
+                true => to.clone(),
+                false => format!("http://{to}"),
+            };
+            let exporter = Exporter::to(Protocol::Grpc, &endpoint);
+            loaded.config.send_all_to(exporter);
+        }
+        Ok(Ok(loaded))
     }
 }
 
@@ -84,9 +101,12 @@ impl Signals {
     }
 }
 
-async fn run_until_signal(config: &Config, source: &Source) -> anyhow::Result<()> {
+async fn run_until_signal(
+    config: &Config,
+    source: &Source,
+    metrics: PrometheusHandle,
+) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
-    let metrics = telemetry::init_metrics()?;
     let shared = Arc::new(Shared::default());
     let admin = admin::serve(&config.telemetry, metrics, Arc::clone(&shared)).await?;
     let mut running = Running::start(config).await?;
@@ -117,8 +137,9 @@ async fn run_until_signal(config: &Config, source: &Source) -> anyhow::Result<()
 /// Reads the configuration again; a bad one leaves the old one in force.
 async fn reload(running: &mut Running, source: &Source) -> bool {
     let error = match source.load() {
-        Ok(Ok(config)) => match running.reload(&config).await {
+        Ok(Ok(loaded)) => match running.reload(&loaded.config).await {
             Ok(()) => {
+                loaded.log_warnings();
                 tracing::info!("the configuration was read again and is in force");
                 return true;
             }

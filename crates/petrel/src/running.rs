@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use petrel_engine::{Enrichment, Scope, Settings};
+use petrel_engine::{Continuity, Enrichment, Privacy, Scope, Settings};
 use petrel_otlp::receive::{Address, Admission, RETRY_AFTER_DEFAULT};
+use regex::Regex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -67,7 +68,7 @@ impl Running {
             &detectors,
             knowledge,
             outbox.clone(),
-        ))?);
+        )?)?);
         let module_info = detectors.report_running();
         let control = Arc::new(Control::new(config.mode));
         let (anomalies, exit) = watch::channel(ways.anomalies.clone());
@@ -161,7 +162,10 @@ impl Running {
 
     async fn send_last_events(&mut self, timeout: Duration) {
         self.outbox.close();
-        if tokio::time::timeout(timeout, &mut self.events).await.is_err() {
+        if tokio::time::timeout(timeout, &mut self.events)
+            .await
+            .is_err()
+        {
             let n_events = self.outbox.len();
             let kept = self.store.is_some();
             tracing::warn!(
@@ -191,15 +195,16 @@ fn start_of(
     detectors: &Detectors,
     knowledge: Knowledge,
     outbox: Outbox,
-) -> Start {
-    Start {
-        settings: engine_settings(config),
+) -> anyhow::Result<Start> {
+    Ok(Start {
+        settings: engine_settings(config)?,
         roster: detectors.roster(),
         n_workers: config.workers,
         budget: config.detectors.budget,
         knowledge,
+        continuity: Continuity::Interrupted,
         outbox,
-    }
+    })
 }
 
 fn open_state(config: &Config) -> anyhow::Result<(Option<Arc<Store>>, Knowledge)> {
@@ -216,9 +221,16 @@ fn open_state(config: &Config) -> anyhow::Result<(Option<Arc<Store>>, Knowledge)
     Ok((Some(Arc::new(opened.store)), knowledge))
 }
 
-fn engine_settings(config: &Config) -> Settings {
-    let event_name = Settings::default().event_name_attribute;
-    Settings {
+fn engine_settings(config: &Config) -> anyhow::Result<Settings> {
+    let defaults = Settings::default();
+    let masks = config.privacy.mask.iter().map(|mask| {
+        let regex = Regex::new(&mask.pattern).context("privacy.mask")?;
+        anyhow::Ok((regex, mask.replacement.clone()))
+    });
+    let mut limits = defaults.limits;
+    limits.retry_digests = config.limits.retry_digests;
+    let event_name = defaults.event_name_attribute;
+    Ok(Settings {
         threshold: config.detectors.threshold,
         enrichment: match config.enrichment {
             config::Enrichment::None => Enrichment::None,
@@ -228,6 +240,12 @@ fn engine_settings(config: &Config) -> Settings {
         },
         templates: config.templates,
         event_name_attribute: event_name.filter(|_| config.event_name_attribute),
+        privacy: Privacy {
+            masks: masks.collect::<anyhow::Result<_>>()?,
+            denied: config.privacy.deny_attributes.iter().cloned().collect(),
+        },
+        retry_window: config.limits.retry_window,
+        limits,
         ..Settings::default()
-    }
+    })
 }

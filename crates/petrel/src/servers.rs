@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use petrel_otlp::receive::{
-    Address, Admission, Listener, LiveReceive, ReceiveSettings, ServeError, bind, serve_grpc,
-    serve_http,
+    Address, Admission, Listener, LiveReceive, ReceiveSettings, bind, serve_grpc, serve_http,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -30,7 +29,7 @@ pub struct Server {
     endpoint: String,
     live: Arc<LiveReceive>,
     is_draining: watch::Sender<bool>,
-    task: JoinHandle<Result<(), ServeError>>,
+    task: JoinHandle<()>,
 }
 
 /// What the servers are to be, with everything done that can fail.
@@ -44,12 +43,16 @@ pub struct Planned {
 enum Plan {
     Off,
     /// The server that runs goes on with other settings.
-    Keep(ReceiveSettings),
-    Start {
-        endpoint: String,
-        listener: Listener,
-        live: Arc<LiveReceive>,
-    },
+    Keep(Box<ReceiveSettings>),
+    Start(Starting),
+}
+
+#[derive(Debug)]
+struct Starting {
+    endpoint: String,
+    listener: Listener,
+    live: Arc<LiveReceive>,
+    has_tls: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,8 +89,20 @@ impl Servers {
     /// Brings about what is planned. A server whose address is no longer wanted finishes its requests in
     /// the background.
     pub fn apply(&mut self, planned: Planned, inline: &Arc<Inline>, admission: &Admission) {
-        apply(&mut self.grpc, planned.grpc, Protocol::Grpc, inline, admission);
-        apply(&mut self.http, planned.http, Protocol::Http, inline, admission);
+        apply(
+            &mut self.grpc,
+            planned.grpc,
+            Protocol::Grpc,
+            inline,
+            admission,
+        );
+        apply(
+            &mut self.http,
+            planned.http,
+            Protocol::Http,
+            inline,
+            admission,
+        );
     }
 
     /// Takes no more requests and answers those in flight.
@@ -97,7 +112,7 @@ impl Servers {
             server.stop();
         }
         for server in servers.into_iter().flatten() {
-            if let Ok(Err(error)) = server.task.await {
+            if let Err(error) = server.task.await {
                 tracing::error!(%error, "a server did not end in good order");
             }
         }
@@ -117,13 +132,14 @@ async fn plan(receiver: Option<&Receiver>, running: Option<&Server>) -> anyhow::
     };
     let live = LiveReceive::new(receiver.settings.clone())?;
     if running.is_some_and(|running| running.endpoint == receiver.endpoint) {
-        return Ok(Plan::Keep(receiver.settings.clone()));
+        return Ok(Plan::Keep(Box::new(receiver.settings.clone())));
     }
-    Ok(Plan::Start {
+    Ok(Plan::Start(Starting {
         listener: bind(&receiver.endpoint).await?,
         endpoint: receiver.endpoint.clone(),
-        live: Arc::new(live),
-    })
+        live,
+        has_tls: receiver.settings.tls.is_some(),
+    }))
 }
 
 fn apply(
@@ -137,18 +153,14 @@ fn apply(
         Plan::Off => None,
         Plan::Keep(settings) => {
             if let Some(server) = running
-                && let Err(error) = server.live.replace(settings)
+                && let Err(error) = server.live.replace(*settings)
             {
                 // They could be loaded a moment ago.
                 tracing::error!(%error, "a server goes on with the settings that it had");
             }
             return;
         }
-        Plan::Start {
-            endpoint,
-            listener,
-            live,
-        } => Some(start(protocol, endpoint, listener, live, inline, admission)),
+        Plan::Start(starting) => Some(start(protocol, starting, inline, admission)),
     };
     if let Some(before) = std::mem::replace(running, next) {
         before.stop();
@@ -158,14 +170,18 @@ fn apply(
 
 fn start(
     protocol: Protocol,
-    endpoint: String,
-    listener: Listener,
-    live: Arc<LiveReceive>,
+    starting: Starting,
     inline: &Arc<Inline>,
     admission: &Admission,
 ) -> Server {
-    let address = listener.local_addr();
-    if !address.is_local() && !live.has_tls() {
+    let Starting {
+        endpoint,
+        listener,
+        live,
+        has_tls,
+    } = starting;
+    let address = listener.local_addr().clone();
+    if !address.is_loopback() && !has_tls {
         tracing::warn!(%address, "telemetry comes in as plaintext, from whoever can reach this address");
     }
     let (is_draining, mut drain) = watch::channel(false);

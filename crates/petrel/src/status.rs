@@ -7,7 +7,7 @@ use petrel_otlp::receive::Admission;
 use serde::Serialize;
 
 use crate::analysis::AnalysisStatus;
-use crate::control::Control;
+use crate::control::{Control, report_detector};
 use crate::delivery::QueueStatus;
 use crate::inline::Inline;
 use crate::limiter::resident_bytes;
@@ -77,14 +77,15 @@ impl Source {
         &self.control
     }
 
-    /// Switches a detector off or on; `false` when none of that name runs.
-    pub async fn switch_detector(&self, detector: &str, is_on: bool) -> bool {
+    /// Switches a detector off or on.
+    ///
+    /// # Errors
+    /// When none of that name runs.
+    pub async fn switch_detector(&self, detector: &str, is_on: bool) -> Result<(), String> {
         let analysis = Arc::clone(&self.inline.pipeline().analysis);
-        let is_known = analysis.set_detector_enabled(detector, is_on).await;
-        if is_known {
-            self.control.note_detector(detector, is_on);
-        }
-        is_known
+        analysis.set_detector_enabled(detector, is_on).await?;
+        report_detector(detector, is_on);
+        Ok(())
     }
 
     /// How it is now.
@@ -95,7 +96,7 @@ impl Source {
             version: env!("CARGO_PKG_VERSION"),
             mode: self.control.mode().name(),
             mode_is_switched: self.control.is_switched(),
-            detectors_off: self.control.detectors_off(),
+            detectors_off: pipeline.analysis.disabled_detectors(),
             load: Load {
                 requests_in_flight: self.admission.n_requests(),
                 bytes_in_flight: self.admission.in_flight(),

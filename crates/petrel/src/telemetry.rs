@@ -46,7 +46,9 @@ pub fn init_logs(telemetry: &Telemetry, own: Option<&OwnTelemetry>) {
         None => Box::new(layers),
     };
     // A second subscriber is refused, which is what we want.
-    let _ = Registry::default().with(sampled.with_filter(filter)).try_init();
+    let _ = Registry::default()
+        .with(sampled.with_filter(filter))
+        .try_init();
 }
 
 /// A text of many lines as one: a backtrace must not tear a log entry apart, nor words of a guest look

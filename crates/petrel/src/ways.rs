@@ -45,7 +45,10 @@ impl Ways {
             let Some(id) = id else { continue };
             let (Some(exit), Some(exporter)) = (exits.get(id.as_str()), config.exporters.get(id))
             else {
-                anyhow::bail!("service.pipelines.{}: no exporter is named {id}", signal.name());
+                anyhow::bail!(
+                    "service.pipelines.{}: no exporter is named {id}",
+                    signal.name()
+                );
             };
             let delivery = ways.delivery(id, exporter, exit, before)?;
             ways.by_signal.insert(signal, delivery);

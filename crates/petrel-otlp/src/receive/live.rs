@@ -25,6 +25,12 @@ pub(super) struct Loaded {
     pub(super) tokens: Option<Tokens>,
 }
 
+impl std::fmt::Debug for LiveReceive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveReceive").finish_non_exhaustive()
+    }
+}
+
 impl LiveReceive {
     /// Reads certificates and tokens.
     ///

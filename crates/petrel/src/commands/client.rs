@@ -60,7 +60,10 @@ impl Client {
             let response = client.request(request).await?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-            let body = body.collect().await.map_err(|error| anyhow::anyhow!(error))?;
+            let body = body
+                .collect()
+                .await
+                .map_err(|error| anyhow::anyhow!(error))?;
             anyhow::Ok((status, body.to_bytes()))
         };
         let answered = self

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use super::diagnostic::Diagnostic;
 
@@ -16,27 +16,29 @@ pub(crate) struct Node {
     pub(crate) span: Range<usize>,
 }
 
-impl Node {
-    /// The node at a path of keys, joined by dots.
-    pub(crate) fn at(&self, path: &str) -> Option<&Self> {
-        path.split('.')
-            .try_fold(self, |node, key| match &node.value {
-                Value::Map(entries) => entries
-                    .iter()
-                    .find(|entry| entry.key == key)
-                    .map(|entry| &entry.node),
-                _ => None,
-            })
-    }
-}
-
 /// What a node holds. A scalar is kept as it is written: what type it has is said by who reads it.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Null,
-    Scalar(String),
+    Scalar(Scalar),
     List(Vec<Node>),
     Map(Vec<Entry>),
+}
+
+/// A single value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scalar {
+    /// With variables replaced.
+    pub(crate) text: String,
+    /// As it stands in the file, where variables were replaced in it: what may be shown of it.
+    pub(crate) written: Option<String>,
+}
+
+impl Scalar {
+    /// What a message or a listing may show: never what a variable of the environment is set to.
+    pub(crate) fn shown(&self) -> &str {
+        self.written.as_deref().unwrap_or(&self.text)
+    }
 }
 
 /// A key with its place, and its value.
@@ -47,38 +49,50 @@ pub(crate) struct Entry {
     pub(crate) node: Node,
 }
 
-/// Parses a document and replaces environment variables.
+/// Parses a document and replaces environment variables. A fault of the YAML itself ends it; variables
+/// that are not set and keys that are there twice are told, and the rest is still read.
 ///
 /// # Errors
-/// The first fault of the YAML itself, or all variables that are not set.
+/// The first fault of the YAML itself.
 pub(crate) fn parse(
     source: &str,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Node, Vec<Diagnostic>> {
-    let raw: Option<Spanned<Raw>> = serde_saphyr::from_str(source).map_err(|error| {
-        let span = error
-            .location()
-            .map_or(0..0, |location| byte_span(&location, source));
-        let text = error.without_snippet().to_string();
-        vec![Diagnostic::new(
-            "PTL-C001",
-            span,
-            format!("not valid YAML: {text}"),
-        )]
-    })?;
-    let mut diagnostics = Vec::new();
-    let node = match raw {
-        Some(raw) => resolve(raw, source, env, &mut diagnostics),
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Result<Node, Diagnostic> {
+    let options = serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::PassThrough
+    };
+    let raw: Option<Spanned<Raw>> = serde_saphyr::from_str_with_options(source, options)
+        .map_err(|error| fault(&error, source))?;
+    Ok(match raw {
+        Some(raw) => resolve(raw, source, env, diagnostics),
         None => Node {
             value: Value::Map(Vec::new()),
             span: 0..0,
         },
-    };
-    if diagnostics.is_empty() {
-        Ok(node)
+    })
+}
+
+/// A fault of the YAML itself, with what most often is behind it.
+fn fault(error: &serde_saphyr::Error, source: &str) -> Diagnostic {
+    let span = error
+        .location()
+        .map_or(0..0, |location| byte_span(&location, source));
+    // The parser's words can hold text of the file after the first line.
+    let text = error.without_snippet().to_string();
+    let text = text.lines().next().unwrap_or_default();
+    // Where it is said a second time, by line and column.
+    let text = text.split(" at line ").next().unwrap_or(text);
+    let line_start = source[..span.start].rfind('\n').map_or(0, |at| at + 1);
+    let line = source[line_start..].lines().next().unwrap_or_default();
+    let indentation = &line[..line.len() - line.trim_start().len()];
+    let help = if indentation.contains('\t') {
+        "YAML is indented with spaces: put spaces where this line begins with a tab"
     } else {
-        Err(diagnostics)
-    }
+        "look at this line and the one before: keys of one map begin in the same column, a value with \
+         `: ` or `#` in it needs quotes, every bracket and quote needs its end"
+    };
+    Diagnostic::new("PTL-C001", span, format!("not valid YAML: {text}")).help(help)
 }
 
 /// What serde sees; scalars that are no text are read again from the source.
@@ -159,45 +173,73 @@ fn resolve(
     let span = byte_span(&raw.referenced, source);
     let value = match raw.value {
         Raw::Null => Value::Null,
-        Raw::Other => Value::Scalar(
-            source
+        Raw::Other => Value::Scalar(Scalar {
+            text: source
                 .get(span.clone())
                 .unwrap_or_default()
                 .trim()
                 .to_owned(),
-        ),
-        Raw::Text(text) => match expand(&text, env) {
-            Ok(text) => Value::Scalar(text),
-            Err(name) => {
-                diagnostics.push(
-                    Diagnostic::new(
-                        "PTL-C002",
-                        span.clone(),
-                        format!("the environment variable {name} is not set"),
-                    )
-                    .help(format!("set it, or give a default: ${{{name}:-value}}")),
-                );
-                Value::Scalar(text)
-            }
-        },
+            written: None,
+        }),
+        Raw::Text(text) => Value::Scalar(resolve_text(text, &span, env, diagnostics)),
         Raw::List(items) => Value::List(
             items
                 .into_iter()
                 .map(|item| resolve(item, source, env, diagnostics))
                 .collect(),
         ),
-        Raw::Map(entries) => Value::Map(
-            entries
-                .into_iter()
-                .map(|(key, value)| Entry {
-                    key_span: byte_span(&key.referenced, source),
+        Raw::Map(entries) => {
+            let mut map: Vec<Entry> = Vec::with_capacity(entries.len());
+            for (key, value) in entries {
+                let key_span = byte_span(&key.referenced, source);
+                let node = resolve(value, source, env, diagnostics);
+                if let Some(first) = map.iter().find(|entry| entry.key == key.value) {
+                    let line = source[..first.key_span.start].matches('\n').count() + 1;
+                    let message = format!("{} is there twice, first in line {line}", key.value);
+                    diagnostics.push(
+                        Diagnostic::new("PTL-C019", key_span, message)
+                            .help("keep one, or put the keys of both into one"),
+                    );
+                    continue;
+                }
+                map.push(Entry {
                     key: key.value,
-                    node: resolve(value, source, env, diagnostics),
-                })
-                .collect(),
-        ),
+                    key_span,
+                    node,
+                });
+            }
+            Value::Map(map)
+        }
     };
     Node { value, span }
+}
+
+fn resolve_text(
+    text: String,
+    span: &Range<usize>,
+    env: &dyn Fn(&str) -> Option<String>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Scalar {
+    match expand(&text, env) {
+        Ok(expanded) => Scalar {
+            written: (expanded != text).then_some(text),
+            text: expanded,
+        },
+        Err(name) => {
+            diagnostics.push(
+                Diagnostic::new(
+                    "PTL-C002",
+                    span.clone(),
+                    format!("the environment variable {name} is not set"),
+                )
+                .help(format!("set it, or give a default: ${{env:{name}:-value}}")),
+            );
+            Scalar {
+                text,
+                written: None,
+            }
+        }
+    }
 }
 
 /// Replaces `${NAME}`, `${env:NAME}` and `${NAME:-default}`; `$$` is a dollar sign.
@@ -263,17 +305,17 @@ mod tests {
                 .expect("key")
                 .node;
         }
-        let Value::Scalar(text) = &node.value else {
+        let Value::Scalar(scalar) = &node.value else {
             panic!("no scalar: {node:?}")
         };
-        text
+        &scalar.text
     }
 
     #[test]
     fn scalars_stay_as_written_and_know_their_place() {
         let source = "a: {port: 8080, token: 0123, yes: true}\nb: ${IP}\nc: '${X:-d}$$'\n";
         let env = |name: &str| (name == "IP").then(|| "1111:2222::".to_owned());
-        let node = parse(source, &env).unwrap();
+        let node = parse(source, &env, &mut Vec::new()).unwrap();
         assert_eq!(scalar_at(&node, &["a", "port"]), "8080");
         assert_eq!(scalar_at(&node, &["a", "token"]), "0123");
         assert_eq!(scalar_at(&node, &["a", "yes"]), "true");
@@ -288,14 +330,12 @@ mod tests {
 
     #[test]
     fn faults_have_places() {
-        let errors = parse("a: ${NOPE}\nb: ${NEITHER}\n", &|_| None).unwrap_err();
-        assert_eq!(errors.len(), 2);
-        let errors = parse("a: 1\na: 2\n", &|_| None).unwrap_err();
-        assert!(
-            errors[0].message.contains("duplicate"),
-            "{}",
-            errors[0].message
-        );
-        assert!(errors[0].span.start >= 5, "{:?}", errors[0].span);
+        let mut errors = Vec::new();
+        let source = "a: ${NOPE}\nb: ${NEITHER}\na: 2\n";
+        parse(source, &|_| None, &mut errors).expect("it is YAML");
+        let places: Vec<_> = errors.iter().map(|error| error.position(source)).collect();
+        assert_eq!(places, [Some((1, 4)), Some((2, 4)), Some((3, 1))]);
+        let error = parse("a: [1\nb: 2\n", &|_| None, &mut errors).unwrap_err();
+        assert!(error.position("a: [1\nb: 2\n").is_some(), "{error:?}");
     }
 }

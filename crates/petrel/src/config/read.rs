@@ -1,10 +1,47 @@
-//! Reads typed values out of a tree of nodes, collecting every error instead of stopping at one.
+//! Reads typed values out of a tree of nodes, collecting everything there is to say instead of stopping
+//! at one.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::diagnostic::Diagnostic;
-use super::node::{Entry, Node, Value};
+use super::diagnostic::{Diagnostic, Severity};
+use super::hide::is_secret;
+use super::node::{Entry, Node, Scalar, Value};
+use super::{default_file, duration};
+
+/// What is found while a tree is read.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// Errors, warnings and notes, in the order in which they were found.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Where values stand that must not be shown.
+    pub(crate) secrets: Vec<Range<usize>>,
+    /// Where each value stands that is written in the file, by path.
+    pub(crate) places: BTreeMap<String, Range<usize>>,
+    /// Every path that was asked for, written or not.
+    #[cfg(test)]
+    pub(crate) asked: std::collections::BTreeSet<String>,
+}
+
+impl Report {
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Says that a key is taken as the Collector takes it and changes nothing here.
+    pub(crate) fn no_effect(&mut self, field: &Field<'_>, why: &str) {
+        let message = format!("{} has no effect here: {why}", field.path);
+        let span = Some(field.node.span.clone());
+        self.push(Diagnostic::warning("PTL-W001", span, message).help("take it out"));
+    }
+
+    /// Whether an error has been found.
+    pub(crate) fn has_errors(&self) -> bool {
+        let mut all = self.diagnostics.iter();
+        all.any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+}
 
 /// A map being read: every key that nobody asked for is an error in the end.
 pub(crate) struct Section<'a> {
@@ -22,17 +59,18 @@ pub(crate) struct Field<'a> {
 
 impl<'a> Section<'a> {
     /// The map at `node`; an absent or empty one has no keys.
-    pub(crate) fn new(path: &str, node: &'a Node, errors: &mut Vec<Diagnostic>) -> Self {
+    pub(crate) fn new(path: &str, node: &'a Node, report: &mut Report) -> Self {
         let entries: &[Entry] = match &node.value {
             Value::Map(entries) => entries,
             Value::Null => &[],
             other => {
                 let name = if path.is_empty() { "the file" } else { path };
-                errors.push(Diagnostic::new(
-                    "PTL-C004",
-                    node.span.clone(),
-                    format!("{name} must be a map of keys, not {}", describe(other)),
-                ));
+                let message = format!("{name} must be a map of keys, not {}", describe(other));
+                let last = path.rsplit('.').next().unwrap_or_default();
+                report.push(
+                    Diagnostic::new("PTL-C004", node.span.clone(), message)
+                        .help(format!("{last}: {{key: value}}, or keys on lines below it")),
+                );
                 &[]
             }
         };
@@ -49,71 +87,202 @@ impl<'a> Section<'a> {
         self.span.clone()
     }
 
-    /// The value of a key, which is known from now on.
-    pub(crate) fn get(&mut self, key: &'static str) -> Option<Field<'a>> {
-        self.known.push(key);
-        let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        Some(Field {
-            path: self.join(key),
-            node: &entry.node,
-        })
+    /// Its keys, joined by dots.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
-    /// The same for a key that has had other names.
-    pub(crate) fn get_any(&mut self, keys: &[&'static str]) -> Option<Field<'a>> {
-        let mut found = None;
-        for key in keys {
-            found = found.or(self.get(key));
+    /// Whether a key is written.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
+    /// The value of a key, which is known from now on.
+    pub(crate) fn get(&mut self, key: &'static str, report: &mut Report) -> Option<Field<'a>> {
+        self.known.push(key);
+        #[cfg(test)]
+        report.asked.insert(self.join(key));
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        Some(self.field(entry, report))
+    }
+
+    fn field(&self, entry: &'a Entry, report: &mut Report) -> Field<'a> {
+        let path = self.join(&entry.key);
+        report.places.insert(path.clone(), entry.node.span.clone());
+        Field {
+            path,
+            node: &entry.node,
         }
-        found
     }
 
     /// The map under a key.
     pub(crate) fn section(
         &mut self,
         key: &'static str,
-        errors: &mut Vec<Diagnostic>,
+        report: &mut Report,
     ) -> Option<Section<'a>> {
-        self.get(key)
-            .map(|field| Section::new(&field.path, field.node, errors))
+        self.get(key, report)
+            .map(|field| Section::new(&field.path, field.node, report))
     }
 
-    /// All entries whose key has not been asked for; they count as known from now on.
+    /// Text under a key.
+    pub(crate) fn text(&mut self, key: &'static str, report: &mut Report) -> Option<String> {
+        self.get(key, report)?.text(report)
+    }
+
+    /// One of a few words under a key.
+    pub(crate) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&str, T)],
+        report: &mut Report,
+    ) -> Option<T> {
+        self.get(key, report)?.choice(choices, report)
+    }
+
+    /// `true` or `false` under a key.
+    pub(crate) fn boolean(&mut self, key: &'static str, report: &mut Report) -> Option<bool> {
+        self.get(key, report)?.boolean(report)
+    }
+
+    /// A whole number under a key, within bounds, both included.
+    pub(crate) fn integer(
+        &mut self,
+        key: &'static str,
+        bounds: (u64, u64),
+        report: &mut Report,
+    ) -> Option<u64> {
+        self.get(key, report)?.integer(bounds, report)
+    }
+
+    /// The same for what is counted in memory.
+    pub(crate) fn size(
+        &mut self,
+        key: &'static str,
+        bounds: (u64, u64),
+        report: &mut Report,
+    ) -> Option<usize> {
+        let number = self.integer(key, bounds, report)?;
+        usize::try_from(number).ok()
+    }
+
+    /// A length of time under a key, within bounds, both included.
+    pub(crate) fn duration(
+        &mut self,
+        key: &'static str,
+        bounds: (Duration, Duration),
+        report: &mut Report,
+    ) -> Option<Duration> {
+        self.get(key, report)?.duration(bounds, report)
+    }
+
+    /// A list of texts under a key.
+    pub(crate) fn texts(&mut self, key: &'static str, report: &mut Report) -> Option<Vec<String>> {
+        self.get(key, report)?.texts(report)
+    }
+
+    /// A key that the Collector has and that changes nothing here.
+    pub(crate) fn without_effect(&mut self, key: &'static str, why: &str, report: &mut Report) {
+        if let Some(field) = self.get(key, report) {
+            report.no_effect(&field, why);
+        }
+    }
+
+    /// A key that the Collector has, and that must not be ignored in silence.
+    pub(crate) fn unsupported(&mut self, key: &'static str, instead: &str, report: &mut Report) {
+        if let Some(entry) = self.entries.iter().find(|entry| entry.key == key) {
+            let message = format!("{} is not supported", self.join(key));
+            report.push(Diagnostic::new("PTL-C020", entry.key_span.clone(), message).help(instead));
+        }
+        self.known.push(key);
+    }
+
+    /// All entries whose key has not been asked for.
     pub(crate) fn rest(&self) -> impl Iterator<Item = &'a Entry> + use<'a, '_> {
         self.entries
             .iter()
             .filter(|entry| !self.known.contains(&entry.key.as_str()))
     }
 
+    /// The same as fields, whose places are kept.
+    pub(crate) fn rest_fields(&self, report: &mut Report) -> Vec<(&'a Entry, Field<'a>)> {
+        self.rest()
+            .map(|entry| (entry, self.field(entry, report)))
+            .collect()
+    }
+
     /// Every key that nobody asked for becomes an error.
-    pub(crate) fn finish(self, errors: &mut Vec<Diagnostic>) {
+    pub(crate) fn finish(self, report: &mut Report) {
         for entry in self.rest() {
-            let mut diagnostic = Diagnostic::new(
-                "PTL-C003",
-                entry.key_span.clone(),
-                format!("unknown key {}", self.join(&entry.key)),
-            );
-            let nearest = self
-                .known
+            let may_be_secret = ["exporters", "extensions", "receivers"]
                 .iter()
-                .map(|known| (strsim::jaro_winkler(known, &entry.key), known))
-                .max_by(|a, b| a.0.total_cmp(&b.0));
-            diagnostic = match nearest {
-                Some((likeness, known)) if likeness > 0.8 => {
-                    diagnostic.help(format!("did you mean `{known}`?"))
-                }
-                _ => diagnostic.help(format!("known here: {}", self.known.join(", "))),
-            };
-            errors.push(diagnostic);
+                .any(|part| self.path.starts_with(part));
+            if may_be_secret || is_secret(&entry.key) {
+                hide_scalars(&entry.node, report);
+            }
+            let message = format!("unknown key {}", self.join(&entry.key));
+            report.push(
+                Diagnostic::new("PTL-C003", entry.key_span.clone(), message)
+                    .help(self.advice(&entry.key)),
+            );
         }
     }
 
-    fn join(&self, key: &str) -> String {
+    /// What may have been meant by a key that is not known here.
+    fn advice(&self, key: &str) -> String {
+        if let Some(known) = nearest(key, self.known.iter().copied()) {
+            return format!("did you mean `{known}`?");
+        }
+        match default_file::paths_of(key).as_slice() {
+            [] => format!("known here: {}", self.known.join(", ")),
+            paths => format!(
+                "it belongs to {}: check its indentation; known here: {}",
+                paths.join(" or "),
+                self.known.join(", ")
+            ),
+        }
+    }
+
+    pub(crate) fn join(&self, key: &str) -> String {
         if self.path.is_empty() {
             key.to_owned()
         } else {
             format!("{}.{key}", self.path)
         }
+    }
+}
+
+/// The word that is most like `word`, if any is like it at all.
+pub(crate) fn nearest<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    const LIKENESS_MIN: f64 = 0.8;
+    words
+        .into_iter()
+        .map(|known| (likeness(word, known), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > LIKENESS_MIN)
+        .map(|(_, known)| known)
+}
+
+/// 1 for the same letters, also where `_`, `-`, `.` and capitals differ.
+fn likeness(a: &str, b: &str) -> f64 {
+    let plain = |text: &str| -> String {
+        let letters = text.chars().filter(|c| !"_-.".contains(*c));
+        letters.flat_map(char::to_lowercase).collect()
+    };
+    let (a, b) = (plain(a), plain(b));
+    // Transposed letters count as one slip, a common beginning alone is not enough.
+    strsim::jaro_winkler(&a, &b).min(strsim::normalized_damerau_levenshtein(&a, &b) + 0.25)
+}
+
+/// Marks all single values below a node as not to be shown.
+pub(crate) fn hide_scalars(node: &Node, report: &mut Report) {
+    match &node.value {
+        Value::Null => {}
+        Value::Scalar(_) => report.secrets.push(node.span.clone()),
+        Value::List(items) => items.iter().for_each(|item| hide_scalars(item, report)),
+        Value::Map(entries) => entries
+            .iter()
+            .for_each(|entry| hide_scalars(&entry.node, report)),
     }
 }
 
@@ -123,64 +292,89 @@ impl Field<'_> {
         Diagnostic::new(code, self.node.span.clone(), message)
     }
 
-    /// Text as it is written.
-    pub(crate) fn text(&self, errors: &mut Vec<Diagnostic>) -> Option<String> {
+    /// A warning about this value.
+    pub(crate) fn warning(&self, code: &'static str, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::warning(code, Some(self.node.span.clone()), message)
+    }
+
+    /// A single value.
+    pub(crate) fn scalar(&self, report: &mut Report) -> Option<&Scalar> {
         match &self.node.value {
-            Value::Scalar(text) => Some(text.clone()),
+            Value::Scalar(scalar) => Some(scalar),
             other => {
                 let message = format!("{} must be text, not {}", self.path, describe(other));
-                errors.push(self.error("PTL-C004", message));
+                let help = match other {
+                    Value::Null => "give it a value, or take the key out",
+                    _ => "one value after the colon; in quotes if it has brackets or `: ` in it",
+                };
+                report.push(self.error("PTL-C004", message).help(help));
                 None
             }
         }
+    }
+
+    /// Text as it is written, with variables replaced.
+    pub(crate) fn text(&self, report: &mut Report) -> Option<String> {
+        self.scalar(report).map(|scalar| scalar.text.clone())
     }
 
     /// One of a few words.
-    pub(crate) fn choice<T: Copy>(
-        &self,
-        choices: &[(&str, T)],
-        errors: &mut Vec<Diagnostic>,
-    ) -> Option<T> {
-        let text = self.text(errors)?;
-        let found = choices
-            .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, value)| *value);
+    pub(crate) fn choice<T: Copy>(&self, choices: &[(&str, T)], report: &mut Report) -> Option<T> {
+        let scalar = self.scalar(report)?;
+        let found = choices.iter().find(|(word, _)| *word == scalar.text);
         if found.is_none() {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            errors.push(
-                self.error("PTL-C005", format!("{} cannot be `{text}`", self.path))
-                    .help(format!("one of {}", words.join(", "))),
-            );
+            let one_of = format!("one of {}", words.join(", "));
+            let help = match nearest(&scalar.text, words.iter().copied()) {
+                Some(word) => format!("did you mean `{word}`? {one_of}"),
+                None => one_of,
+            };
+            let message = format!("{} cannot be `{}`", self.path, scalar.shown());
+            report.push(self.error("PTL-C005", message).help(help));
         }
-        found
+        found.map(|(_, value)| *value)
     }
 
     /// `true` or `false`.
-    pub(crate) fn boolean(&self, errors: &mut Vec<Diagnostic>) -> Option<bool> {
-        self.choice(&[("true", true), ("false", false)], errors)
+    pub(crate) fn boolean(&self, report: &mut Report) -> Option<bool> {
+        self.choice(&[("true", true), ("false", false)], report)
     }
 
     /// A whole number within bounds, both included.
-    pub(crate) fn integer(&self, bounds: (u64, u64), errors: &mut Vec<Diagnostic>) -> Option<u64> {
-        let text = self.text(errors)?;
+    pub(crate) fn integer(&self, bounds: (u64, u64), report: &mut Report) -> Option<u64> {
+        let scalar = self.scalar(report)?;
         let (least, most) = bounds;
-        match text.parse::<u64>() {
+        let help = format!("a whole number from {least} to {most}");
+        match scalar.text.parse::<u64>() {
             Ok(number) if (least..=most).contains(&number) => Some(number),
-            Ok(number) => {
-                errors.push(
-                    self.error("PTL-C006", format!("{} is {number}", self.path))
-                        .help(format!("from {least} to {most}")),
-                );
+            Ok(_) => {
+                let message = format!("{} is {}, out of range", self.path, scalar.shown());
+                report.push(self.error("PTL-C006", message).help(help));
                 None
             }
             Err(_) => {
-                errors.push(
-                    self.error(
-                        "PTL-C004",
-                        format!("{} must be a whole number, not `{text}`", self.path),
-                    )
-                    .help(format!("from {least} to {most}")),
+                let message = format!("{} is no whole number: `{}`", self.path, scalar.shown());
+                report.push(self.error("PTL-C004", message).help(help));
+                None
+            }
+        }
+    }
+
+    /// A number within bounds, both included.
+    pub(crate) fn number(&self, bounds: (f64, f64), report: &mut Report) -> Option<f64> {
+        let scalar = self.scalar(report)?;
+        let (least, most) = bounds;
+        match scalar.text.parse::<f64>() {
+            Ok(number) if (least..=most).contains(&number) => Some(number),
+            _ => {
+                let message = format!(
+                    "{} is no number in its range: `{}`",
+                    self.path,
+                    scalar.shown()
+                );
+                report.push(
+                    self.error("PTL-C006", message)
+                        .help(format!("a number from {least} to {most}")),
                 );
                 None
             }
@@ -191,67 +385,56 @@ impl Field<'_> {
     pub(crate) fn duration(
         &self,
         bounds: (Duration, Duration),
-        errors: &mut Vec<Diagnostic>,
+        report: &mut Report,
     ) -> Option<Duration> {
-        let text = self.text(errors)?;
+        let scalar = self.scalar(report)?;
         let (least, most) = bounds;
-        let Ok(duration) = humantime::parse_duration(&text) else {
-            errors.push(
-                self.error(
-                    "PTL-C007",
-                    format!("{} is no length of time: `{text}`", self.path),
-                )
-                .help("a number and a unit: 200ms, 30s, 5m, 1h, 1m30s"),
-            );
+        let Some(duration) = duration::parse(&scalar.text) else {
+            let message = format!("{} is no length of time: `{}`", self.path, scalar.shown());
+            let help = match scalar.text.parse::<u64>() {
+                Ok(_) => "a unit is missing: ms, s, m or h, as in 200ms, 30s, 5m, 1h30m",
+                Err(_) => "a number and a unit: 200ms, 1.5s, 5m, 1h30m",
+            };
+            report.push(self.error("PTL-C007", message).help(help));
             return None;
         };
         if duration < least || duration > most {
-            errors.push(
-                self.error("PTL-C006", format!("{} is {text}", self.path))
-                    .help(format!(
-                        "from {} to {}",
-                        humantime::format_duration(least),
-                        humantime::format_duration(most)
-                    )),
-            );
+            let message = format!("{} is {}, out of range", self.path, scalar.shown());
+            report.push(self.error("PTL-C006", message).help(format!(
+                "from {} to {}",
+                duration::text(least),
+                duration::text(most)
+            )));
             return None;
         }
         Some(duration)
     }
 
-    /// A list of texts.
-    pub(crate) fn texts(&self, errors: &mut Vec<Diagnostic>) -> Option<Vec<String>> {
+    /// The items of a list.
+    pub(crate) fn items(&self, report: &mut Report) -> Option<Vec<Field<'_>>> {
         let Value::List(items) = &self.node.value else {
-            let message = format!("{} must be a list, as [a, b]", self.path);
-            errors.push(self.error("PTL-C004", message));
+            let message = format!(
+                "{} must be a list, not {}",
+                self.path,
+                describe(&self.node.value)
+            );
+            report.push(
+                self.error("PTL-C004", message)
+                    .help("in brackets, as [a, b], or one a line after `- `"),
+            );
             return None;
         };
-        items
-            .iter()
-            .map(|node| {
-                Field {
-                    path: self.path.clone(),
-                    node,
-                }
-                .text(errors)
-            })
-            .collect()
+        let items = items.iter().enumerate().map(|(index, node)| Field {
+            path: format!("{}[{index}]", self.path),
+            node,
+        });
+        Some(items.collect())
     }
 
-    /// A map of texts.
-    pub(crate) fn text_map(&self, errors: &mut Vec<Diagnostic>) -> Vec<(String, String)> {
-        let section = Section::new(&self.path, self.node, errors);
-        let mut map = Vec::new();
-        for entry in section.rest() {
-            let field = Field {
-                path: format!("{}.{}", self.path, entry.key),
-                node: &entry.node,
-            };
-            if let Some(value) = field.text(errors) {
-                map.push((entry.key.clone(), value));
-            }
-        }
-        map
+    /// A list of texts.
+    pub(crate) fn texts(&self, report: &mut Report) -> Option<Vec<String>> {
+        let items = self.items(report)?;
+        items.iter().map(|item| item.text(report)).collect()
     }
 }
 
@@ -259,7 +442,7 @@ impl Field<'_> {
 pub(crate) fn to_json(node: &Node) -> serde_json::Value {
     match &node.value {
         Value::Null => serde_json::Value::Null,
-        Value::Scalar(text) => scalar_to_json(text),
+        Value::Scalar(scalar) => scalar_to_json(&scalar.text),
         Value::List(items) => items.iter().map(to_json).collect(),
         Value::Map(entries) => serde_json::Value::Object(
             entries

@@ -1,14 +1,14 @@
 //! An exporter with its name and its rules for trying again, and what is counted of what it sends.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use petrel_batch::EventTime;
+use petrel_otlp::Signal;
 use petrel_otlp::export::{Exporter, RetrySettings};
 use petrel_otlp::receive::{ExportReply, Refusal};
-use petrel_otlp::Signal;
 
 use super::outgoing::{Head, Outgoing};
 use crate::clock::now;
@@ -60,12 +60,16 @@ impl Exit {
         if let Err(refusal) = &outcome
             && self.complaints.is_due(now())
         {
-            tracing::warn!(exporter = &*self.id, "the next hop does not take {}, their senders are told so: {refusal}", head.signal.name());
+            tracing::warn!(
+                exporter = &*self.id,
+                "the next hop does not take {}, their senders are told so: {refusal}",
+                head.signal.name()
+            );
         }
         outcome
     }
 
-    /// Sends what nobody waits for, again and again by `retry`, or once without; `seed` makes the jitter.
+    /// Sends what nobody waits for, again and again by `retry`, or once without.
     ///
     /// # Errors
     /// The last answer of the next hop, after which the request is given up.
@@ -74,18 +78,12 @@ impl Exit {
         head: &Head,
         body: Bytes,
         retry: Option<RetrySettings>,
-        seed: u64,
     ) -> Result<ExportReply, Refusal> {
-        let (signal, metadata) = (head.signal, &head.metadata);
-        let sent = match retry {
-            Some(retry) => {
-                self.exporter
-                    .export_queued(signal, body, metadata, retry, seed)
-                    .await
-            }
-            None => self.exporter.export(signal, body, metadata, None).await,
-        };
-        sent.map_err(Refusal::from)
+        let outcome = self
+            .exporter
+            .export_queued(head.signal, body, &head.metadata, retry)
+            .await;
+        outcome.into_result().map_err(Refusal::from)
     }
 
     /// Counts what became of `n_items`.
@@ -97,8 +95,7 @@ impl Exit {
         let labels = [("exporter", self.id.to_string())];
         metrics::counter!(name::SENT.of(signal), &labels).increment(n_items - failed);
         if failed > 0 {
-            metrics::counter!(name::SEND_FAILED.of(signal), &labels)
-                .increment(failed);
+            metrics::counter!(name::SEND_FAILED.of(signal), &labels).increment(failed);
         }
     }
 }

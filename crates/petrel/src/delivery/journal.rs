@@ -43,7 +43,7 @@ const REMOVE_WITHIN: Duration = Duration::from_millis(200);
 
 /// Hears of each request what became of it: its number and bytes once it is on disk, nothing when it did
 /// not come there.
-pub type Settled = Box<dyn Fn(Head, Option<(u64, Bytes)>) + Send>;
+pub(super) type Settled = Box<dyn Fn(Head, Option<(u64, Bytes)>) + Send>;
 
 /// A head as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -67,7 +67,7 @@ enum Write {
 
 /// The journal of one queue.
 #[derive(Debug)]
-pub struct Journal {
+pub(super) struct Journal {
     thread: Mutex<Option<Thread>>,
     database: Arc<Mutex<Option<Database>>>,
     directory: PathBuf,
@@ -81,15 +81,15 @@ struct Thread {
 
 /// A journal, what it still holds in the order in which it came, and what was set aside.
 #[derive(Debug)]
-pub struct Opened {
+pub(super) struct Opened {
     /// The journal, whose thread does not run yet.
-    pub journal: Journal,
+    pub(super) journal: Journal,
     /// Numbers and heads of the requests that were not sent before the last end.
-    pub waiting: Vec<(u64, Head)>,
+    pub(super) waiting: Vec<(u64, Head)>,
     /// Numbers of requests whose head cannot be read.
-    pub unreadable: Vec<u64>,
+    pub(super) unreadable: Vec<u64>,
     /// A file that could not be read, and why.
-    pub set_aside: Option<(PathBuf, String)>,
+    pub(super) set_aside: Option<(PathBuf, String)>,
 }
 
 impl Journal {
@@ -97,7 +97,7 @@ impl Journal {
     ///
     /// # Errors
     /// As [`database::open`].
-    pub fn open(directory: &Path) -> Result<Opened, DatabaseError> {
+    pub(super) fn open(directory: &Path) -> Result<Opened, DatabaseError> {
         let opened = database::open(directory, PLAN)?;
         let (waiting, unreadable) = read_heads(&opened.database)?;
         Ok(Opened {
@@ -117,7 +117,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(&mut self, next_number: u64, settled: Settled) -> std::io::Result<()> {
+    pub(super) fn start(&mut self, next_number: u64, settled: Settled) -> std::io::Result<()> {
         let (writes, waiting) = sync_channel(WRITES_MAX);
         let writer = Writer {
             database: Arc::clone(&self.database),
@@ -137,26 +137,26 @@ impl Journal {
     ///
     /// # Errors
     /// The head, when the thread is [`WRITES_MAX`] requests behind or gone.
-    pub fn put(
+    pub(super) fn put(
         &self,
         head: Head,
         body: Bytes,
-    ) -> Result<oneshot::Receiver<Result<(), String>>, Head> {
+    ) -> Result<oneshot::Receiver<Result<(), String>>, Box<Head>> {
         let (reply, answer) = oneshot::channel();
         let Some(writes) = self.writes() else {
-            return Err(head);
+            return Err(Box::new(head));
         };
         match writes.try_send(Write::Put { head, body, reply }) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(write) | TrySendError::Disconnected(write)) => match write {
-                Write::Put { head, .. } => Err(head),
+                Write::Put { head, .. } => Err(Box::new(head)),
                 Write::Remove(_) => unreachable!("a put was sent"),
             },
         }
     }
 
     /// Takes requests out that were accepted or given up; waits while the thread is behind.
-    pub fn remove(&self, numbers: Vec<u64>) {
+    pub(super) fn remove(&self, numbers: Vec<u64>) {
         if let Some(writes) = self.writes() {
             // A thread that is gone has said so; what it did not take out is sent again after a restart.
             let _ = writes.send(Write::Remove(numbers));
@@ -164,7 +164,7 @@ impl Journal {
     }
 
     /// Writes what waits, and ends the thread. What comes later is refused.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         let thread = self
             .thread
             .lock()
@@ -186,7 +186,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the file cannot be read now.
-    pub fn body(&self, number: u64) -> Result<Option<Bytes>, DatabaseError> {
+    pub(super) fn body(&self, number: u64) -> Result<Option<Bytes>, DatabaseError> {
         let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         let database = reopened(&mut database, &self.directory)?;
         let transaction = database.begin_read().map_err(redb::Error::from)?;
@@ -317,7 +317,10 @@ fn reopened<'a>(
     Ok(database.as_ref().expect("it was there or has been opened"))
 }
 
-fn read_heads(database: &Database) -> Result<(Vec<(u64, Head)>, Vec<u64>), redb::Error> {
+/// The heads that can be read, and the numbers of those that cannot.
+type Heads = (Vec<(u64, Head)>, Vec<u64>);
+
+fn read_heads(database: &Database) -> Result<Heads, redb::Error> {
     let transaction = database.begin_read()?;
     let table = transaction.open_table(HEADS)?;
     let (mut heads, mut unreadable) = (Vec::new(), Vec::new());

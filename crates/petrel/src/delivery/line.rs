@@ -10,21 +10,21 @@ use super::outgoing::{Head, StreamSet};
 use crate::config::{Batch, Sizer};
 
 /// Requests that wait at most, whatever their size: what is known of each costs some 300 bytes.
-pub const REQUESTS_MAX: usize = 100_000;
+pub(super) const REQUESTS_MAX: usize = 100_000;
 /// Requests that are looked at, from the oldest on, for one that may go.
 const WINDOW: usize = 256;
 
 /// A request that waits.
 #[derive(Clone, Debug)]
-pub struct Waiting {
+pub(super) struct Waiting {
     /// Its place in the order.
-    pub number: u64,
+    pub(super) number: u64,
     /// What is known of it.
-    pub head: Head,
+    pub(super) head: Head,
     /// Its bytes, unless they are on disk only.
-    pub body: Option<Bytes>,
+    pub(super) body: Option<Bytes>,
     /// When it came, since the queue began.
-    pub arrived: Duration,
+    pub(super) arrived: Duration,
 }
 
 /// How much there is.
@@ -83,7 +83,7 @@ pub struct Capacity {
 
 /// What a consumer is told that asks for work.
 #[derive(Debug)]
-pub enum Next {
+pub(super) enum Next {
     /// Requests that go out as one; their streams are held until [`Line::finish`].
     Batch(Vec<Waiting>),
     /// A batch that is not full yet, and when it goes at the latest.
@@ -95,7 +95,7 @@ pub enum Next {
 /// Requests that wait or are being sent. Of each stream at most one batch is being sent, the oldest
 /// that waits.
 #[derive(Debug)]
-pub struct Line {
+pub(super) struct Line {
     waiting: VecDeque<Waiting>,
     sending: StreamSet,
     /// Of all that was reserved and not finished.
@@ -106,7 +106,7 @@ pub struct Line {
 impl Line {
     /// An empty line.
     #[must_use]
-    pub fn new(capacity: Capacity) -> Self {
+    pub(super) fn new(capacity: Capacity) -> Self {
         Self {
             waiting: VecDeque::new(),
             sending: StreamSet::default(),
@@ -117,28 +117,28 @@ impl Line {
 
     /// How much waits or is being sent.
     #[must_use]
-    pub fn load(&self) -> Load {
+    pub(super) fn load(&self) -> Load {
         self.load
     }
 
     /// What may wait.
     #[must_use]
-    pub fn capacity(&self) -> Capacity {
+    pub(super) fn capacity(&self) -> Capacity {
         self.capacity
     }
 
     /// Changes what may wait; what waits already stays.
-    pub fn set_capacity(&mut self, capacity: Capacity) {
+    pub(super) fn set_capacity(&mut self, capacity: Capacity) {
         self.capacity = capacity;
     }
 
     /// Makes room for a request, which is counted from here on; `false` when there is none. A request
     /// that is larger than the line is taken when the line is empty: else nobody could ever send it.
-    pub fn reserve(&mut self, head: &Head) -> bool {
+    pub(super) fn reserve(&mut self, head: &Head) -> bool {
         let mut load = self.load;
         load.add(Load::of(head));
-        let fits = load.size(self.capacity.sizer) <= self.capacity.size
-            && load.requests <= REQUESTS_MAX;
+        let fits =
+            load.size(self.capacity.sizer) <= self.capacity.size && load.requests <= REQUESTS_MAX;
         if fits || self.load.requests == 0 {
             self.load = load;
             return true;
@@ -147,17 +147,17 @@ impl Line {
     }
 
     /// Counts a request that is there already, whether there is room or not.
-    pub fn take_over(&mut self, head: &Head) {
+    pub(super) fn take_over(&mut self, head: &Head) {
         self.load.add(Load::of(head));
     }
 
     /// Gives the room back of a request that was accepted, given up, or never came to wait.
-    pub fn release(&mut self, head: &Head) {
+    pub(super) fn release(&mut self, head: &Head) {
         self.load.take(Load::of(head));
     }
 
     /// Puts a request for which there is room in its place.
-    pub fn push(&mut self, waiting: Waiting) {
+    pub(super) fn push(&mut self, waiting: Waiting) {
         let after = |other: &Waiting| other.number < waiting.number;
         let place = match self.waiting.back() {
             Some(last) if !after(last) => self.waiting.partition_point(after),
@@ -167,7 +167,7 @@ impl Line {
     }
 
     /// What goes next, at `now`. `is_closing`: nothing more comes, a batch need not wait to be full.
-    pub fn next(&mut self, batch: Option<&Batch>, now: Duration, is_closing: bool) -> Next {
+    pub(super) fn next(&mut self, batch: Option<&Batch>, now: Duration, is_closing: bool) -> Next {
         let (chosen, is_full) = self.choose(batch);
         let Some(&first) = chosen.first() else {
             return Next::Nothing;
@@ -231,7 +231,7 @@ impl Line {
     }
 
     /// A batch was accepted or given up: its streams may go on, its room is free.
-    pub fn finish(&mut self, heads: &[Head]) {
+    pub(super) fn finish(&mut self, heads: &[Head]) {
         for head in heads {
             self.sending.take(&head.streams);
             self.release(head);

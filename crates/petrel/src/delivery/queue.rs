@@ -180,7 +180,10 @@ impl Queue {
 
     fn start_consumers(&self, from: usize) {
         let to = self.shared.lock().settings.consumers;
-        let mut consumers = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut consumers = self
+            .consumers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for index in from..to {
             consumers.spawn(consume(Arc::clone(&self.shared), index));
         }
@@ -207,7 +210,8 @@ impl Queue {
             Ok(()) => Ok(ExportReply::default()),
             Err(refusal) => {
                 let exporter = self.shared.exit.borrow().id.to_string();
-                metrics::counter!(name::ENQUEUE_FAILED.of(signal), "exporter" => exporter).increment(n_items);
+                metrics::counter!(name::ENQUEUE_FAILED.of(signal), "exporter" => exporter)
+                    .increment(n_items);
                 Err(refusal)
             }
         }
@@ -261,8 +265,12 @@ impl Queue {
         self.shared.lock().is_closing = true;
         self.shared.changed.notify_waiters();
         self.shared.room.notify_waiters();
-        let mut consumers =
-            std::mem::take(&mut *self.consumers.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut consumers = std::mem::take(
+            &mut *self
+                .consumers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         let sending = async { while consumers.join_next().await.is_some() {} };
         let is_done = tokio::time::timeout(timeout, sending).await.is_ok();
         consumers.shutdown().await;
@@ -296,7 +304,10 @@ fn take_over(state: &mut State, opened: journal::Opened) -> Journal {
     }
     if !opened.unreadable.is_empty() {
         let n_requests = opened.unreadable.len();
-        tracing::error!(n_requests, "requests in the file of the queue cannot be read and are lost");
+        tracing::error!(
+            n_requests,
+            "requests in the file of the queue cannot be read and are lost"
+        );
         metrics::counter!(name::QUEUE_ERRORS, "reason" => "unreadable")
             .increment(n_requests as u64);
     }
@@ -312,7 +323,10 @@ fn take_over(state: &mut State, opened: journal::Opened) -> Journal {
         });
     }
     if n_waiting > 0 {
-        tracing::info!(requests = n_waiting, "requests from before the restart are sent");
+        tracing::info!(
+            requests = n_waiting,
+            "requests from before the restart are sent"
+        );
     }
     opened.journal
 }
@@ -321,7 +335,9 @@ fn take_over(state: &mut State, opened: journal::Opened) -> Journal {
 fn settled(shared: std::sync::Weak<Shared>) -> journal::Settled {
     Box::new(move |head, written| {
         // Nobody is left to send it; it is in the file for the next start.
-        let Some(shared) = shared.upgrade() else { return };
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
         let mut state = shared.lock();
         let Some((number, body)) = written else {
             state.line.release(&head);
@@ -385,9 +401,14 @@ impl Shared {
             }
         };
         written.map_err(|reason| {
-            tracing::error!("the file of the queue does not take a request, its sender is told so: {reason}");
+            tracing::error!(
+                "the file of the queue does not take a request, its sender is told so: {reason}"
+            );
             metrics::counter!(name::QUEUE_ERRORS, "reason" => "write").increment(1);
-            Refusal::later(format!("the file of the sending queue: {reason}"), RETRY_AFTER)
+            Refusal::later(
+                format!("the file of the sending queue: {reason}"),
+                RETRY_AFTER,
+            )
         })
     }
 
@@ -424,7 +445,7 @@ impl Shared {
     }
 
     /// Sends a batch until it is accepted or given up, and makes room.
-    async fn deliver(self: &Arc<Self>, batch: Vec<Waiting>, seed: u64) {
+    async fn deliver(self: &Arc<Self>, batch: Vec<Waiting>) {
         let Some(gathered) = self.gather(batch).await else {
             return;
         };
@@ -433,7 +454,7 @@ impl Shared {
         let (outcome, current) = loop {
             let current = exit.borrow_and_update().clone();
             tokio::select! {
-                outcome = current.deliver(head, body.clone(), current.retry, seed) => break (outcome, current),
+                outcome = current.deliver(head, body.clone(), current.retry) => break (outcome, current),
                 // A reload: the new exporter may be the one that works.
                 changed = exit.changed() => if changed.is_err() { return },
             }
@@ -448,7 +469,12 @@ impl Shared {
                 Ok(reply) => reply.message.clone(),
                 Err(refusal) => refusal.to_string(),
             };
-            tracing::error!(exporter = &*current.id, lost, "{} that were accepted are lost, the next hop refuses them: {why}", head.signal.name());
+            tracing::error!(
+                exporter = &*current.id,
+                lost,
+                "{} that were accepted are lost, the next hop refuses them: {why}",
+                head.signal.name()
+            );
             metrics::counter!(name::LOST, "reason" => "refused").increment(lost);
         }
         self.finish(gathered.numbers, &gathered.heads);
@@ -508,8 +534,12 @@ impl Shared {
             });
             match read.await {
                 Ok(Ok(body)) => return Some(body),
-                Ok(Err(error)) => tracing::error!(%error, "the file of the queue cannot be read, it is tried again"),
-                Err(error) => tracing::error!(%error, "reading the file of the queue was interrupted"),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "the file of the queue cannot be read, it is tried again")
+                }
+                Err(error) => {
+                    tracing::error!(%error, "reading the file of the queue was interrupted")
+                }
             }
             metrics::counter!(name::QUEUE_ERRORS, "reason" => "read").increment(1);
             if self.lock().is_closing {
@@ -549,10 +579,7 @@ struct Gathered {
 }
 
 async fn consume(shared: Arc<Shared>, index: usize) {
-    let mut seed = index as u64;
     while let Some(batch) = shared.next_batch(index).await {
-        // Another jitter for each batch of each consumer.
-        seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        shared.deliver(batch, seed).await;
+        shared.deliver(batch).await;
     }
 }

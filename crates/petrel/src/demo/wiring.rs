@@ -1,14 +1,16 @@
 //! The demo on the real pipeline: the same parts as `petrel run`, with a budget that time in fast
 //! motion cannot break.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use petrel_otlp::receive::Address;
 
 use super::{DemoOptions, Pipeline, PipelineRequest, run};
 use crate::cli::DemoArgs;
-use crate::config::{Config, Exporter, Protocol};
+use crate::config::{Config, Exporter, Protocol, Receiver};
 use crate::running::Running;
 use crate::telemetry;
 
@@ -30,7 +32,7 @@ pub fn demo(args: &DemoArgs, process_start: Instant) -> anyhow::Result<ExitCode>
     };
     let mut config = Config::default();
     config.telemetry.log_level = "warn".to_owned();
-    telemetry::init_logs(&config.telemetry);
+    telemetry::init_logs(&config.telemetry, None);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -39,16 +41,23 @@ pub fn demo(args: &DemoArgs, process_start: Instant) -> anyhow::Result<ExitCode>
 }
 
 async fn start(mut config: Config, request: PipelineRequest) -> anyhow::Result<Pipeline> {
-    config.receivers.grpc = Some(request.grpc.to_string());
-    config.receivers.http = Some(request.http.to_string());
-    let mut exporter = Exporter::to(Protocol::Grpc, request.export_to);
-    exporter.timeout = BUDGET;
-    config.exporter = Some(exporter);
+    config.receivers.grpc = Some(Receiver::at(request.grpc.to_string()));
+    config.receivers.http = Some(Receiver::at(request.http.to_string()));
+    let mut exporter = Exporter::to(Protocol::Grpc, &request.export_to);
+    exporter.settings.timeout = BUDGET;
+    config.send_all_to(exporter);
     config.detectors.budget = BUDGET;
     let running = Running::start(&config).await?;
     Ok(Pipeline {
-        grpc: running.grpc.context("gRPC is configured")?,
-        http: running.http.context("HTTP is configured")?,
+        grpc: port(running.grpc())?,
+        http: port(running.http())?,
         drain: Box::pin(running.drain()),
     })
+}
+
+fn port(address: Option<&Address>) -> anyhow::Result<SocketAddr> {
+    match address {
+        Some(Address::Tcp(address)) => Ok(*address),
+        _ => anyhow::bail!("the demo listens on ports"),
+    }
 }

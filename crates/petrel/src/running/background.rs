@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use petrel_engine::Scope;
+use petrel_engine::{Scope, Settings};
 use tokio::task::JoinHandle;
 
-use super::{Running, engine_settings};
+use super::Running;
 use crate::clock::now;
 use crate::detectors::{Detectors, ModuleInfo, Watch};
 use crate::follow::follow;
@@ -50,7 +50,7 @@ impl Running {
     pub(super) fn start_background(&mut self, detectors: Detectors, module_info: ModuleInfo) {
         let (config, inline) = (&self.config, &self.inline);
         let background = &mut self.background;
-        let quiet_after = engine_settings(config).quiet_after;
+        let quiet_after = Settings::default().quiet_after;
         background.spawn(watch_for_quiet(Arc::clone(inline), quiet_after));
         if let (Some(store), Some(state)) = (&self.store, &config.state) {
             let outbox = self.outbox.clone();

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use petrel_engine::Scope;
+use petrel_engine::{Continuity, Scope};
 
 use super::{Running, end_analysis, start_of};
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, Start};
 use crate::config::Config;
 use crate::detectors::Detectors;
 use crate::pipeline::Pipeline;
@@ -49,7 +49,8 @@ impl Running {
             tracing::info!("a queue is no longer handed anything, and ends when it is empty");
             self.retired.push(queue);
         }
-        self.admission.set_bytes_max(config.limits.in_flight_bytes_max);
+        self.admission
+            .set_bytes_max(config.limits.in_flight_bytes_max);
         self.servers.apply(planned, &self.inline, &self.admission);
         self.control.set_configured(config.mode);
         // The task that sends events lives as long as this.
@@ -61,23 +62,18 @@ impl Running {
     }
 
     /// Builds detection anew from what the old one knows, and swaps.
-    async fn swap(
-        &self,
-        config: &Config,
-        detectors: &Detectors,
-        ways: Ways,
-    ) -> anyhow::Result<()> {
+    async fn swap(&self, config: &Config, detectors: &Detectors, ways: Ways) -> anyhow::Result<()> {
         let _held = self.inline.hold().await;
         let before = self.inline.pipeline();
         let knowledge = before.analysis.snapshot(Scope::All).await;
-        let start = start_of(config, detectors, knowledge, self.outbox.clone());
+        let start = Start {
+            // Nothing is judged between the snapshot and the swap.
+            continuity: Continuity::Seamless,
+            ..start_of(config, detectors, knowledge, self.outbox.clone())?
+        };
         let analysis = tokio::task::spawn_blocking(|| Analysis::start(start)).await??;
-        let analysis = Arc::new(analysis);
-        for detector in self.control.detectors_off() {
-            analysis.set_detector_enabled(&detector, false).await;
-        }
-        let pipeline = Pipeline::new(config, analysis, ways).await;
-        self.inline.swap(pipeline);
+        let pipeline = Pipeline::new(config, Arc::new(analysis), ways).await;
+        self.inline.swap(pipeline, config.detectors.budget);
         Ok(())
     }
 }

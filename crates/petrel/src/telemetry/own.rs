@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context;
 use bytes::Bytes;
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
@@ -29,6 +30,8 @@ use tokio::runtime::Handle;
 use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::{Layer, Registry};
 
+use crate::config::Config;
+
 /// What a log line of ours begins with, as the name of its module.
 const OWN_TARGET: &str = "petrel";
 /// Names the instrumentation scope.
@@ -48,6 +51,22 @@ impl fmt::Debug for OwnTelemetry {
 }
 
 impl OwnTelemetry {
+    /// What a configuration asks for. Must be called on a Tokio runtime.
+    ///
+    /// # Errors
+    /// When its exporter cannot be built.
+    pub fn of(config: &Config) -> anyhow::Result<Option<Self>> {
+        let Some(wanted) = &config.telemetry.otlp else {
+            return Ok(None);
+        };
+        let exporter = config
+            .exporters
+            .get(&wanted.exporter)
+            .with_context(|| format!("telemetry.otlp: no exporter is named {}", wanted.exporter))?;
+        let exporter = Exporter::new(&exporter.settings)?;
+        Ok(Some(Self::new(exporter, wanted.interval)))
+    }
+
     /// Sends metrics every `interval`, and logs as they come, through `exporter`. Must be called on a
     /// Tokio runtime, which does the sending.
     ///
@@ -120,8 +139,7 @@ struct Way {
 impl Way {
     async fn send(&self, signal: Signal, request: Bytes) -> OTelSdkResult {
         let exporter = self.exporter.clone();
-        let sending =
-            async move { exporter.export(signal, request, &[], None).await.map(drop) };
+        let sending = async move { exporter.export(signal, request, &[], None).await.map(drop) };
         match self.runtime.spawn(sending).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(OTelSdkError::InternalFailure(error.to_string())),

@@ -13,7 +13,7 @@ use crate::telemetry::name;
 
 /// Lets a line through or not, by how often it came in the current tick.
 #[derive(Debug)]
-pub struct Sampler {
+pub(super) struct Sampler {
     sampling: LogSampling,
     lines: Mutex<HashMap<Identifier, Window>>,
 }
@@ -27,7 +27,7 @@ struct Window {
 impl Sampler {
     /// A sampler; the places in the program that log bound what it holds.
     #[must_use]
-    pub fn new(sampling: LogSampling) -> Self {
+    pub(super) fn new(sampling: LogSampling) -> Self {
         Self {
             sampling,
             lines: Mutex::default(),

@@ -1,0 +1,173 @@
+//! The status of a running Petrel as text for people.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+/// Streams that are shown; `-o json` has more.
+const STREAMS_SHOWN: usize = 20;
+/// Counts of records that are shown where they are not zero, and in which words.
+const SKIPPED: [(&str, &str); 7] = [
+    ("retries", "came again and were not learnt twice"),
+    ("late", "late"),
+    ("too_late", "too late for detectors"),
+    ("too_far_ahead", "too far ahead of their stream"),
+    ("over_budget", "not seen by some detector in time"),
+    ("missed", "found no turn in time"),
+    ("streams_evicted", "streams made room for others"),
+];
+
+/// The whole of it.
+pub(super) fn text(status: &Value) -> String {
+    let mut out = String::new();
+    // Writing to a text does not fail.
+    let _ = write_all(&mut out, status);
+    out
+}
+
+fn write_all(out: &mut String, status: &Value) -> std::fmt::Result {
+    write!(
+        out,
+        "petrel {}, mode {}",
+        text_of(&status["version"]),
+        text_of(&status["mode"])
+    )?;
+    if status["mode_is_switched"] == true {
+        write!(out, " (switched; `petrel mode configured` takes it back)")?;
+    }
+    writeln!(out)?;
+    let load = &status["load"];
+    writeln!(
+        out,
+        "in flight: {} requests, {} of {}{}",
+        load["requests_in_flight"],
+        mib(&load["bytes_in_flight"]),
+        mib(&load["bytes_in_flight_max"]),
+        match load["memory_is_short"] == true {
+            true => "; memory is short: requests are refused",
+            false => "",
+        }
+    )?;
+    writeln!(out, "resident memory: {}", mib(&load["resident_bytes"]))?;
+    write_queues(out, status)?;
+    let detection = &status["detection"];
+    write_detectors(out, detection)?;
+    write_records(out, &detection["totals"])?;
+    write_streams(out, detection)
+}
+
+fn write_queues(out: &mut String, status: &Value) -> std::fmt::Result {
+    for (exporter, queue) in status["queues"].as_object().into_iter().flatten() {
+        let place = match queue["file"].as_str() {
+            Some(file) => format!("in {file}"),
+            None => "in memory".to_owned(),
+        };
+        writeln!(
+            out,
+            "queue of {exporter} {place}: {} requests, {} items, {}",
+            queue["requests"],
+            queue["items"],
+            mib(&queue["bytes"])
+        )?;
+    }
+    Ok(())
+}
+
+fn write_detectors(out: &mut String, detection: &Value) -> std::fmt::Result {
+    writeln!(out, "\ndetectors")?;
+    for detector in list(&detection["detectors"]) {
+        write!(
+            out,
+            "  {:<16}{:<10}{}",
+            text_of(&detector["name"]),
+            text_of(&detector["version"]),
+            text_of(&detector["health"])
+        )?;
+        if let Some(reason) = detector["reason"].as_str() {
+            write!(out, ": {reason}")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn write_records(out: &mut String, totals: &Value) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\nrecords: {} seen by detection since the start, {} anomalies",
+        totals["records"], totals["detected"]
+    )?;
+    for (key, words) in SKIPPED {
+        if totals[key].as_u64().is_some_and(|count| count > 0) {
+            writeln!(out, "  {} {words}", totals[key])?;
+        }
+    }
+    Ok(())
+}
+
+fn write_streams(out: &mut String, detection: &Value) -> std::fmt::Result {
+    let streams = list(&detection["streams"]);
+    let omitted = detection["streams_omitted"].as_u64().unwrap_or(0) as usize;
+    let n_streams = streams.len() + omitted;
+    if n_streams == 0 {
+        return writeln!(out, "\nno stream has been seen yet");
+    }
+    writeln!(
+        out,
+        "\nstreams: {n_streams}, those with the newest records first"
+    )?;
+    for stream in streams.iter().take(STREAMS_SHOWN) {
+        write_stream(out, stream)?;
+    }
+    let left = n_streams - streams.len().min(STREAMS_SHOWN);
+    if left > 0 {
+        writeln!(out, "  and {left} more: `petrel status -o json`")?;
+    }
+    Ok(())
+}
+
+fn write_stream(out: &mut String, stream: &Value) -> std::fmt::Result {
+    write!(out, "  {}", text_of(&stream["name"]))?;
+    if let Some(tenant) = stream["tenant"]
+        .as_str()
+        .filter(|tenant| !tenant.is_empty())
+    {
+        write!(out, " of tenant {}", tenant.replace('\u{1f}', "/"))?;
+    }
+    writeln!(
+        out,
+        ": {} records, {} templates, {} open anomalies",
+        stream["counts"]["records"], stream["n_templates"], stream["n_open"]
+    )?;
+    for detector in list(&stream["detectors"]) {
+        let name = text_of(&detector["detector"]);
+        let kinds = list(&detector["kinds"]);
+        if kinds.is_empty() {
+            writeln!(out, "    {name:<16}no window has closed yet")?;
+        }
+        for kind in kinds {
+            let level = text_of(&kind["level"]);
+            write!(out, "    {name:<16}{:<12}{level}", text_of(&kind["kind"]))?;
+            match kind["missing"].as_str() {
+                Some(missing) if !missing.is_empty() => writeln!(out, ": {missing}")?,
+                _ => writeln!(out)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}
+
+fn mib(value: &Value) -> String {
+    match value.as_f64() {
+        Some(bytes) => format!("{:.1} MiB", bytes / f64::from(1 << 20)),
+        None => "unknown".to_owned(),
+    }
+}
