@@ -150,7 +150,7 @@ struct Shared {
 }
 
 enum Client {
-    Grpc(GrpcExporter),
+    Grpc(Box<GrpcExporter>),
     Http(Box<HttpExporter>),
 }
 
@@ -165,7 +165,7 @@ impl Exporter {
     /// [`EndpointError`] when an endpoint, a header or a certificate cannot be used.
     pub fn new(settings: &ExporterSettings) -> Result<Self, EndpointError> {
         let client = match settings.protocol {
-            Protocol::Grpc => Client::Grpc(GrpcExporter::new(settings)?),
+            Protocol::Grpc => Client::Grpc(Box::new(GrpcExporter::new(settings)?)),
             Protocol::Http => Client::Http(Box::new(HttpExporter::new(settings)?)),
         };
         let shared = Shared {

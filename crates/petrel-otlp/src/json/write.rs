@@ -212,14 +212,20 @@ impl Writer<'_> {
     }
 }
 
-/// Of fields of which a message can have one, the last one counts.
+/// Of fields of which a message can have one, the last one counts; before another one came, even its own
+/// entries do not.
 fn drop_all_but_last_of_oneof(fields: &[Field], found: &mut Vec<Found>) {
     let is_one_of = |it: &Found| fields[it.field_index].presence == Presence::OneOf;
     let Some(last) = found.iter().rev().find(|it| is_one_of(it)) else {
         return;
     };
-    let field_index = last.field_index;
-    found.retain(|it| !is_one_of(it) || it.field_index == field_index);
+    let last_index = last.field_index;
+    let is_other = |it: &Found| is_one_of(it) && it.field_index != last_index;
+    let Some(end) = found.iter().rposition(is_other) else {
+        return;
+    };
+    let mut place = 0..;
+    found.retain(|it| place.next().is_some_and(|at| at > end) || !is_one_of(it));
 }
 
 impl Kind {

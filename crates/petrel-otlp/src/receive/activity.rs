@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ pub(super) struct Activity {
     /// When bytes came of a request that has not begun yet.
     heads_since: AtomicU64,
     idle_since: AtomicU64,
+    is_old: AtomicBool,
 }
 
 impl Activity {
@@ -28,6 +29,7 @@ impl Activity {
             in_flight: AtomicU64::new(0),
             heads_since: AtomicU64::new(0),
             idle_since: AtomicU64::new(1),
+            is_old: AtomicBool::new(false),
         })
     }
 
@@ -37,6 +39,17 @@ impl Activity {
         self.heads_since.store(0, Ordering::Relaxed);
         self.idle_since.store(0, Ordering::Relaxed);
         Begun(Arc::clone(self))
+    }
+
+    /// Over HTTP/1 the next answer asks the client to close: were it closed while idle, a request that is
+    /// on its way would be lost.
+    pub(super) fn retire(&self) {
+        self.is_old.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to end with the next answer.
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_old.load(Ordering::Relaxed)
     }
 
     /// Whether there was no request for so long.

@@ -142,6 +142,21 @@ impl InFlight {
         self.gate.in_flight.fetch_sub(n_bytes, Ordering::Relaxed);
     }
 
+    /// Takes what is counted to where a request is worked on; [`join`](Self::join) brings it back. Lost
+    /// there, it leaves the count.
+    pub(super) fn split_off(&mut self) -> Self {
+        self.gate.n_requests.fetch_add(1, Ordering::Relaxed);
+        Self {
+            gate: Arc::clone(&self.gate),
+            n_bytes: std::mem::take(&mut self.n_bytes),
+        }
+    }
+
+    /// Counts with this one what was counted elsewhere.
+    pub(super) fn join(&mut self, mut other: Self) {
+        self.n_bytes += std::mem::take(&mut other.n_bytes);
+    }
+
     /// Bytes that this request has in flight.
     #[must_use]
     pub fn n_bytes(&self) -> usize {

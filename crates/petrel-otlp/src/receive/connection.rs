@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
+use http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -57,12 +57,17 @@ pub(super) async fn connection<H: Handler>(
     let service = service_fn({
         let activity = Arc::clone(&activity);
         move |request: Request<Incoming>| {
-            let (server, begun) = (Arc::clone(&server), activity.begin());
+            let (server, activity) = (Arc::clone(&server), Arc::clone(&activity));
             async move {
-                let response = match speaks {
+                let begun = activity.begin();
+                let mut response = match speaks {
                     Speaks::Grpc => server.respond_grpc(request).await,
                     Speaks::Http => server.respond_http(request).await,
                 };
+                if activity.is_retired() {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
                 drop(begun);
                 Ok::<_, Infallible>(response)
             }
@@ -188,6 +193,10 @@ impl Limits {
         }
     }
 
+    fn is_h2(&self) -> bool {
+        self.head.is_none()
+    }
+
     fn look_interval(&self) -> Duration {
         let shortest = self.idle.into_iter().chain(self.head).min();
         let shortest = shortest.unwrap_or(LOOK_INTERVAL_MAX) / 4;
@@ -232,8 +241,12 @@ async fn supervise<C>(
                     return;
                 }
                 is_old = true;
-                is_closing = true;
-                connection.as_mut().graceful_shutdown();
+                if limits.is_h2() {
+                    is_closing = true;
+                    connection.as_mut().graceful_shutdown();
+                } else {
+                    activity.retire();
+                }
                 next.as_mut().reset(Instant::now() + limits.grace);
             }
             _ = look.tick() => {

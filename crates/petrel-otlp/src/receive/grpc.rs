@@ -116,7 +116,7 @@ async fn read_message(
     let (message, is_packed) = read_grpc_message(body, bytes_max, in_flight).await?;
     match packing {
         _ if !is_packed => Ok(message),
-        Some(packing) => unpack_counted(packing, message, bytes_max, in_flight),
+        Some(packing) => unpack_counted(packing, message, bytes_max, in_flight).await,
         None => Err(Refusal::new(
             Code::InvalidArgument,
             "a packed message, but grpc-encoding does not say how",

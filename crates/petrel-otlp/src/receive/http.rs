@@ -182,7 +182,7 @@ async fn read_request(
     let request = read_http_body(body, announced, bytes_max, in_flight).await?;
     match packing {
         None => Ok(request),
-        Some(packing) => Ok(unpack_counted(packing, request, bytes_max, in_flight)?),
+        Some(packing) => Ok(unpack_counted(packing, request, bytes_max, in_flight).await?),
     }
 }
 

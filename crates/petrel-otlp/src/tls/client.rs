@@ -105,7 +105,9 @@ pub(crate) fn handshake_failure(error: &std::io::Error) -> String {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let hint = match inner {
-        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => {
             "the next hop's certificate comes from none of the trusted CAs; set tls.ca_file to its CA"
         }
         Some(rustls::Error::InvalidMessage(_)) => "does the next hop speak TLS on this port?",

@@ -295,3 +295,127 @@ impl LogsService for TonicSink {
         }))
     }
 }
+
+/// A server that says the same to every request, whatever it is, and closes the connection.
+async fn saying(answer: Vec<u8>) -> String {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let mut stream = BufReader::new(stream);
+            let (mut line, mut n_bytes) = (String::new(), 0);
+            while stream.read_line(&mut line).await.is_ok_and(|read| read > 2) {
+                let lower = line.to_ascii_lowercase();
+                if let Some(length) = lower.strip_prefix("content-length: ") {
+                    n_bytes = length.trim().parse().expect("a number");
+                }
+                line.clear();
+            }
+            let mut body = vec![0; n_bytes];
+            stream.read_exact(&mut body).await.expect("a body");
+            stream.write_all(&answer).await.expect("open");
+        }
+    });
+    endpoint
+}
+
+#[tokio::test]
+async fn odd_answers_over_http_are_understood() {
+    let head = |status: &str, headers: &str, body: &[u8]| {
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n");
+        [head.as_bytes(), body].concat()
+    };
+    let check = async |answer: Vec<u8>, expected: fn(&Result<ExportReply, ExportError>) -> bool| {
+        let endpoint = saying(answer).await;
+        let exporter = exporter(&ExporterSettings::new(Protocol::Http, &endpoint));
+        let sent = exporter.export(Signal::Logs, request(5), &[], None).await;
+        assert!(expected(&sent), "{sent:?}");
+    };
+    let json = br#"{"partialSuccess":{"rejectedLogRecords":"3","errorMessage":"x"}}"#;
+    let packed = zstd::bulk::compress(json, 1).expect("memory");
+    let is_partial = |sent: &Result<ExportReply, _>| sent.as_ref().is_ok_and(|it| it.rejected == 3);
+    let json_type = "content-type: application/json\r\n";
+    check(head("200 OK", json_type, json), is_partial).await;
+    let packed_json = format!("{json_type}content-encoding: zstd\r\n");
+    check(head("200 OK", &packed_json, &packed), is_partial).await;
+    // What was taken is not sent again, whatever the answer says.
+    let is_permanent =
+        |sent: &Result<_, ExportError>| matches!(sent, Err(ExportError::Permanent(_)));
+    let bomb = zstd::bulk::compress(&vec![b' '; 100 << 20], 1).expect("memory");
+    check(head("200 OK", &packed_json, &bomb), is_permanent).await;
+    check(head("200 OK", json_type, b"no JSON"), is_permanent).await;
+    check(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ncut".to_vec(),
+        is_permanent,
+    )
+    .await;
+    // The answer is cut before it says anything.
+    let is_in_doubt =
+        |sent: &Result<_, ExportError>| matches!(sent, Err(ExportError::Unanswered(_)));
+    check(Vec::new(), is_in_doubt).await;
+    check(b"HTTP/1.1 200".to_vec(), is_in_doubt).await;
+    let asks = |sent: &Result<_, ExportError>| match sent {
+        Err(ExportError::Retryable(refusal)) => refusal.retry_after == Some(Duration::from_secs(7)),
+        _ => false,
+    };
+    check(head("429 Too Many", "retry-after: 7\r\n", b""), asks).await;
+    check(head("503 No", "retry-after: 7\r\n", b"<html>"), asks).await;
+    let is_too_large =
+        |sent: &Result<_, ExportError>| matches!(sent, Err(ExportError::TooLarge(_)));
+    check(head("413 Large", "", b""), is_too_large).await;
+}
+
+#[tokio::test]
+async fn a_request_s_own_headers_are_sent() {
+    let settings_of_server = ReceiveSettings {
+        metadata_keys: vec!["x-scope-orgid".to_owned()],
+        ..ReceiveSettings::default()
+    };
+    let accept = |_: &Received| Ok(ExportReply::default());
+    let loopback = loopback(settings_of_server, Admission::default(), accept).await;
+    for protocol in PROTOCOLS {
+        let exporter = exporter(&ExporterSettings {
+            headers: vec![("x-scope-orgid".to_owned(), Secret::new("common"))],
+            ..settings(&loopback, protocol)
+        });
+        let own = [("x-scope-orgid".to_owned(), "blue".to_owned())];
+        let sent = exporter.export(Signal::Logs, request(1), &own, None).await;
+        assert_eq!(sent, Ok(ExportReply::default()));
+        assert_eq!(loopback.recorder.pop().metadata, own);
+        let bad = [("no name".to_owned(), "blue".to_owned())];
+        let error = exporter.export(Signal::Logs, request(1), &bad, None).await;
+        let error = error.expect_err("no header name");
+        assert!(matches!(error, ExportError::Permanent(_)), "{error:?}");
+        assert!(error.to_string().contains("no name") && !error.to_string().contains("blue"));
+    }
+}
+
+/// Of a request that went in part, the rest is sent again while its sender waits.
+#[tokio::test]
+async fn the_rest_of_a_request_is_sent_again() {
+    static N_CALLS: AtomicUsize = AtomicUsize::new(0);
+    let answer = |_: &Received| match N_CALLS.fetch_add(1, Ordering::Relaxed) {
+        1 => Err(Refusal::later("busy", Duration::from_millis(1))),
+        _ => Ok(ExportReply::default()),
+    };
+    let loopback = loopback(ReceiveSettings::default(), Admission::default(), answer).await;
+    let exporter = exporter(&ExporterSettings {
+        part_bytes_max: 50_000,
+        ..settings(&loopback, Protocol::Grpc)
+    });
+    let sent = exporter
+        .export(Signal::Logs, request(2000), &[], None)
+        .await;
+    assert_eq!(sent, Ok(ExportReply::default()));
+    let received = loopback.recorder.bytes();
+    assert_eq!(received[1], received[2]);
+    let counts = received
+        .iter()
+        .map(|part| count_records(part).expect("valid"));
+    let again = count_records(&received[1]).expect("valid");
+    assert_eq!(counts.sum::<u64>(), 2000 + again);
+}

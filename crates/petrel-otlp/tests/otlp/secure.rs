@@ -17,7 +17,9 @@ use petrel_otlp::security::{
     BearerAuth, ClientTls, Identity, Secret, ServerTls, Source, TlsVersion,
 };
 use petrel_otlp::{Code, Signal};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 use tempfile::TempDir;
 
 use crate::loopback::{Loopback, loopback};
@@ -29,8 +31,10 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let pem = params.self_signed(&key).expect("a certificate").pem();
@@ -144,7 +148,7 @@ const TAKEN: Result<ExportReply, ExportError> = Ok(ExportReply {
 
 #[tokio::test]
 async fn requests_go_over_tls() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, stranger) = (Authority::new("ours"), Authority::new("theirs"));
     for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
         let loopback = serving_tls(ServerTls {
             min_version: version,
@@ -192,7 +196,7 @@ async fn requests_go_over_tls() {
 
 #[tokio::test]
 async fn clients_without_a_certificate_are_not_let_in() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, stranger) = (Authority::new("ours"), Authority::new("theirs"));
     let tls = server_tls(authority.identity(), Some(authority.ca()));
     let loopback = serving_tls(tls).await;
     for protocol in PROTOCOLS {
@@ -215,7 +219,7 @@ async fn clients_without_a_certificate_are_not_let_in() {
 
 #[tokio::test]
 async fn certificates_are_replaced_under_load() {
-    let (old, new) = (Authority::new(), Authority::new());
+    let (old, new) = (Authority::new("ours"), Authority::new("theirs"));
     let files = Files::new(&old);
     let loopback = serving_tls(server_tls(files.identity(), None)).await;
     let trusting = |authority: &Authority, protocol| {
@@ -284,7 +288,7 @@ async fn settings_are_replaced_while_requests_go_on() {
 
 #[test]
 fn what_is_wrong_with_a_certificate_is_said() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let files = Files::new(&authority);
     let error = |identity: Identity, client_ca: Option<Source>| {
         let settings = ReceiveSettings {
