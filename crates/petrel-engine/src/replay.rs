@@ -43,13 +43,18 @@ impl Worker {
                 });
                 return false;
             }
-            Sight::ThisPass(source) => {
+            Sight::ThisPass(source) if source + rows.len() <= rows.start => {
                 self.pass_over(pass, id, run);
                 pass.edits.push_copies(rows, source);
             }
             Sight::Before(verdict) => {
                 self.pass_over(pass, id, run);
                 self.enrich_as_before(pass, id, run, verdict);
+            }
+            // Two runs of one digest and different lengths: not made by a walk.
+            Sight::ThisPass(_) => {
+                self.pass_over(pass, id, run);
+                self.enrich_as_before(pass, id, run, None);
             }
         }
         true

@@ -7,10 +7,10 @@ use petrel_batch::{EventTime, StreamId};
 use petrel_detector::{Level, Readiness};
 use serde::{Deserialize, Serialize};
 
-use crate::Health;
 use crate::instance::Instance;
 use crate::streams::Stream;
 use crate::worker::Worker;
+use crate::{Health, Privacy};
 
 /// How a worker is doing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -127,7 +127,11 @@ impl Worker {
         WorkerStatus {
             streams: streams.collect(),
             streams_omitted,
-            detectors: self.instances.iter().map(detector_health).collect(),
+            detectors: self
+                .instances
+                .iter()
+                .map(|instance| detector_health(instance, &self.settings.privacy))
+                .collect(),
         }
     }
 
@@ -172,7 +176,7 @@ fn stream_detector(instance: &Instance, id: StreamId) -> StreamDetector {
     }
 }
 
-fn detector_health(instance: &Instance) -> DetectorHealth {
+fn detector_health(instance: &Instance, privacy: &Privacy) -> DetectorHealth {
     let (health, reason, until) = match instance.health() {
         Health::Live => ("live", None, None),
         Health::Disabled => ("disabled", None, None),
@@ -181,7 +185,8 @@ fn detector_health(instance: &Instance) -> DetectorHealth {
             reason,
             until,
         } => {
-            let reason = format!("{}: {reason}", kind.as_str());
+            // A guest's last words may repeat what it was shown.
+            let reason = format!("{}: {}", kind.as_str(), privacy.mask(&reason));
             ("quarantined", Some(reason), Some(until))
         }
     };

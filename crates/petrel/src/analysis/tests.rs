@@ -73,7 +73,7 @@ impl Detector for Hundredth {
             let time = batch.columns[1].uint64()[row];
             let count = self.counts.entry(stream).or_default();
             *count += 1;
-            if *count % 100 != 0 {
+            if !count.is_multiple_of(100) {
                 continue;
             }
             let series = petrel_detector::SeriesKey {
