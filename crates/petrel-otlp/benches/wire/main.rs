@@ -1,89 +1,135 @@
-//! Walk and splice against what they replace: prost decoding, inserting and encoding the same bytes,
-//! in the order in which SDKs write fields (ascending) and in that of a Collector (descending).
+//! Walk and splice against what they replace, prost decoding, inserting and encoding the same bytes,
+//! and against the least that can be done with them, a copy.
 //!
-//! `cargo bench -p petrel-otlp --bench wire`: one core, one line a measure, the best of many runs.
+//! `cargo bench --bench wire`: one core, one line a case; also as `target/wire.json`, where
+//! `ratio_to_prost` and `ratio_to_memcpy` are those of 350-byte records in a Collector's order. All
+//! variants take turns, and each is as fast as in its best run: what a busy machine adds is left out.
+
+mod requests;
 
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use petrel_batch::{Attribute, ColumnRequest, ColumnSet, DataType, EventTime, RowEdits};
-use petrel_otlp::{Buffers, ResourceCache, WalkPlan, WalkSettings, Workers, splice, walk};
+use petrel_otlp::{Buffers, ResourceCache, WalkPlan, WalkSettings, Walked, Workers};
 use prost::Message;
+use serde_json::{Value, json};
 
-const N_RECORDS: u32 = 1000;
-const RUNS: u32 = 2000;
+use requests::{N_RECORDS, Order, Shape, text};
 
-fn main() {
-    let request = sdk_request();
-    let ascending = Bytes::from(request.encode_to_vec());
-    let descending = Bytes::from(descending::request(&request));
-    let same = ExportLogsServiceRequest::decode(descending.clone()).expect("valid");
-    assert_eq!(same, request, "both orders mean the same");
+/// Turns of each variant.
+const RUNS: u32 = 1000;
+
+/// The case that the aim is about.
+const AIMED_AT: (Shape, Order) = (Shape::Bytes350, Order::Collector);
+
+fn main() -> std::io::Result<()> {
+    println!("us a record, {N_RECORDS} records a request, two attributes added to each");
     println!(
-        "{N_RECORDS} records of {} bytes",
-        ascending.len() / N_RECORDS as usize
-    );
-    for (order, bytes) in [("ascending", ascending), ("descending", descending)] {
-        let prost = measure(|| decode_insert_encode(&bytes));
-        println!("{order:<11} prost decode+insert+encode {prost:.4} us/record");
-        bench(order, &bytes, prost);
-    }
-}
-
-fn bench(order: &str, bytes: &Bytes, prost: f64) {
-    let report = |what: &str, took: f64| {
-        println!(
-            "{order:<11} {what:<26} {took:.4} us/record, 1/{:.1} of prost",
-            prost / took
-        );
-    };
-    let cache = ResourceCache::default();
-    let (few, all) = (plan(&["body"]), plan(&COLUMNS));
-    let walk = |plan: &WalkPlan| {
-        let arrival = EventTime::from_seconds(1_700_000_000);
-        walk(bytes, plan, &cache, "", arrival, Workers::ONE).expect("valid")
-    };
-    report("walk, time and body", measure(|| walk(&few)));
-    report("walk, eight columns", measure(|| walk(&all)));
-    let walked = walk(&all);
-    let batch = walked.batches[0].as_ref().expect("rows");
-    let edits = template_edits();
-    let buffers = Buffers::default();
-    report(
+        "{:<14}{:<10}{:>8}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}{:>12}",
+        "records",
+        "order",
+        "bytes",
+        "copy",
+        "walk",
         "splice",
-        measure(|| splice(bytes, &walked.layout, &[(batch.places(), &edits)], &buffers)),
+        "both",
+        "prost",
+        "both/prost",
+        "both/copy"
     );
-    report(
-        "walk and splice",
-        measure(|| {
-            let walked = walk(&all);
-            let batch = walked.batches[0].as_ref().expect("rows");
-            splice(bytes, &walked.layout, &[(batch.places(), &edits)], &buffers)
-        }),
-    );
-    report("copy of the bytes", measure(|| bytes.to_vec()));
+    let mut cases = vec![];
+    let mut aimed_at = Value::Null;
+    for shape in Shape::ALL {
+        for order in Order::ALL {
+            let case = case(shape, order);
+            if (shape, order) == AIMED_AT {
+                aimed_at = case.clone();
+            }
+            cases.push(case);
+        }
+    }
+    let report = json!({
+        "ratio_to_prost": aimed_at["ratio_to_prost"],
+        "ratio_to_memcpy": aimed_at["ratio_to_memcpy"],
+        "cases": cases,
+    });
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("wire.json");
+    std::fs::write(&path, format!("{report:#}\n"))?;
+    println!("written to {}", path.display());
+    Ok(())
 }
 
-/// Microseconds a record, the best of [`RUNS`] runs.
-fn measure<T>(mut run: impl FnMut() -> T) -> f64 {
+/// Measures one case, prints its line and answers it as JSON.
+fn case(shape: Shape, order: Order) -> Value {
+    let bytes = requests::request(shape, order);
+    let (plan, cache, buffers) = (plan(), ResourceCache::default(), Buffers::default());
+    let edits = template_edits();
+    let walk = || {
+        let arrival = EventTime::from_seconds(1_700_000_000);
+        petrel_otlp::walk(&bytes, &plan, &cache, "", arrival, Workers::ONE).expect("valid")
+    };
+    let splice = |walked: &Walked| {
+        let batch = walked.batches[0].as_ref().expect("rows");
+        petrel_otlp::splice(
+            &bytes,
+            &walked.layout,
+            &[(batch.places(), &edits)],
+            &buffers,
+        )
+    };
+    let walked = walk();
+    let mut copy = vec![0; bytes.len()];
+    let [memcpy, walk_alone, splice_alone, both, prost] = measure([
+        &mut || copy.copy_from_slice(black_box(&bytes)),
+        &mut || drop(black_box(walk())),
+        &mut || drop(black_box(splice(&walked))),
+        &mut || drop(black_box(splice(&walk()))),
+        &mut || drop(black_box(decode_insert_encode(&bytes))),
+    ]);
+    black_box(copy);
+    let n_bytes = bytes.len() as f64 / f64::from(N_RECORDS);
+    println!(
+        "{:<14}{:<10}{n_bytes:>8.0}{memcpy:>10.4}{walk_alone:>10.4}{splice_alone:>10.4}{both:>10.4}{prost:>10.4}{:>12.3}{:>12.1}",
+        shape.name(),
+        order.name(),
+        both / prost,
+        both / memcpy,
+    );
+    json!({
+        "records": shape.name(),
+        "order": order.name(),
+        "bytes_per_record": n_bytes,
+        "memcpy_us": memcpy,
+        "walk_us": walk_alone,
+        "splice_us": splice_alone,
+        "walk_and_splice_us": both,
+        "prost_us": prost,
+        "ratio_to_prost": both / prost,
+        "ratio_to_memcpy": both / memcpy,
+    })
+}
+
+/// Microseconds a record of each variant: the best of [`RUNS`] turns.
+fn measure<const N: usize>(mut variants: [&mut dyn FnMut(); N]) -> [f64; N] {
     #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
     let now = std::time::Instant::now;
-    let mut best = Duration::MAX;
+    let mut best = [Duration::MAX; N];
     for _ in 0..RUNS {
-        let start = now();
-        black_box(run());
-        best = best.min(start.elapsed());
+        for (variant, best) in variants.iter_mut().zip(&mut best) {
+            let start = now();
+            variant();
+            *best = start.elapsed().min(*best);
+        }
     }
-    best.as_secs_f64() * 1e6 / f64::from(N_RECORDS)
+    best.map(|best| best.as_secs_f64() * 1e6 / f64::from(N_RECORDS))
 }
 
+/// The columns that the built-in detectors and the template miner ask for.
 const COLUMNS: [&str; 7] = [
     "body",
     "severity_number",
@@ -94,8 +140,8 @@ const COLUMNS: [&str; 7] = [
     "attribute.duration_ms",
 ];
 
-fn plan(columns: &[&str]) -> WalkPlan {
-    let requests = columns.iter().map(|&name| {
+fn plan() -> WalkPlan {
+    let requests = COLUMNS.iter().map(|&name| {
         let data_type = match name {
             "severity_number" => DataType::Uint32,
             "trace" => DataType::Uint64,
@@ -113,7 +159,7 @@ fn template_edits() -> RowEdits {
         vec![
             Attribute::new(
                 "log.record.template",
-                format!("request <*> of user <*> took <*> ms, answer {id}"),
+                format!("request <*> of user <*> took <*> ms, answer {id:02}"),
             ),
             Attribute::new("petrel.template.id", format!("{id:016x}")),
         ]
@@ -137,141 +183,4 @@ fn decode_insert_encode(bytes: &Bytes) -> Vec<u8> {
             .push(text("petrel.template.id", "0123456789abcdef"));
     }
     request.encode_to_vec()
-}
-
-fn text(key: &str, value: &str) -> KeyValue {
-    attribute(key, Value::StringValue(value.to_owned()))
-}
-
-fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(value) }),
-        key_strindex: 0,
-    }
-}
-
-fn sdk_request() -> ExportLogsServiceRequest {
-    let record = |n: u32| LogRecord {
-        time_unix_nano: 1_700_000_000_000_000_000 + u64::from(n) * 1_000_000,
-        observed_time_unix_nano: 1_700_000_000_100_000_000 + u64::from(n) * 1_000_000,
-        severity_number: 9,
-        severity_text: "INFO".to_owned(),
-        body: Some(AnyValue {
-            value: Some(Value::StringValue(format!(
-                "request 7f3a{n:08x} of user {} took {} ms, answer 200, cache miss",
-                n % 977,
-                n % 300
-            ))),
-        }),
-        attributes: vec![
-            text("http.request.method", "GET"),
-            text("http.route", "/api/v1/orders/{id}"),
-            attribute(
-                "http.response.status_code",
-                Value::IntValue(200 + i64::from(n % 5)),
-            ),
-            attribute("duration_ms", Value::DoubleValue(f64::from(n % 300))),
-            text("thread.name", "worker-17"),
-            text("code.function.name", "orders.handle"),
-        ],
-        trace_id: u128::from(n)
-            .wrapping_mul(0x9e37_79b9)
-            .to_be_bytes()
-            .to_vec(),
-        span_id: u64::from(n + 1).to_be_bytes().to_vec(),
-        flags: 1,
-        ..LogRecord::default()
-    };
-    ExportLogsServiceRequest {
-        resource_logs: vec![ResourceLogs {
-            resource: Some(Resource {
-                attributes: vec![
-                    text("service.name", "orders"),
-                    text("service.namespace", "shop"),
-                    text("k8s.pod.name", "orders-7d9f8b6c4-x2x5z"),
-                ],
-                ..Resource::default()
-            }),
-            scope_logs: vec![ScopeLogs {
-                scope: Some(InstrumentationScope {
-                    name: "orders.http".to_owned(),
-                    ..InstrumentationScope::default()
-                }),
-                log_records: (0..N_RECORDS).map(record).collect(),
-                schema_url: String::new(),
-            }],
-            schema_url: String::new(),
-        }],
-    }
-}
-
-/// The order in which the Collector's encoder writes fields.
-mod descending {
-    use super::*;
-
-    pub(crate) fn request(request: &ExportLogsServiceRequest) -> Vec<u8> {
-        let resource_logs = request.resource_logs.iter().map(resource_logs);
-        resource_logs.flat_map(|bytes| field(1, bytes)).collect()
-    }
-
-    fn resource_logs(resource_logs: &ResourceLogs) -> Vec<u8> {
-        let mut out = Vec::new();
-        for scope_logs in &resource_logs.scope_logs {
-            out.extend(field(2, self::scope_logs(scope_logs)));
-        }
-        let mut resource = Vec::new();
-        for attribute in resource_logs.resource.iter().flat_map(|it| &it.attributes) {
-            resource.extend(field(1, key_value(attribute)));
-        }
-        out.extend(field(1, resource));
-        out
-    }
-
-    fn scope_logs(scope_logs: &ScopeLogs) -> Vec<u8> {
-        let mut out = Vec::new();
-        for record in &scope_logs.log_records {
-            out.extend(field(2, self::record(record)));
-        }
-        let scope = scope_logs.scope.as_ref().map(Message::encode_to_vec);
-        out.extend(field(1, scope.unwrap_or_default()));
-        out
-    }
-
-    fn record(record: &LogRecord) -> Vec<u8> {
-        let mut out = vec![0x59];
-        out.extend(record.observed_time_unix_nano.to_le_bytes());
-        out.extend(field(10, record.span_id.clone()));
-        out.extend(field(9, record.trace_id.clone()));
-        out.push(0x45);
-        out.extend(record.flags.to_le_bytes());
-        for attribute in &record.attributes {
-            out.extend(field(6, key_value(attribute)));
-        }
-        let body = record.body.as_ref().map(Message::encode_to_vec);
-        out.extend(field(5, body.unwrap_or_default()));
-        out.extend(field(3, record.severity_text.clone().into_bytes()));
-        out.extend([0x10, record.severity_number as u8, 0x09]);
-        out.extend(record.time_unix_nano.to_le_bytes());
-        out
-    }
-
-    fn key_value(attribute: &KeyValue) -> Vec<u8> {
-        let value = attribute.value.as_ref().map(Message::encode_to_vec);
-        let mut out = field(2, value.unwrap_or_default());
-        out.extend(field(1, attribute.key.clone().into_bytes()));
-        out
-    }
-
-    fn field(number: u8, content: Vec<u8>) -> Vec<u8> {
-        let mut out = vec![number << 3 | 2];
-        let mut length = content.len();
-        while length >= 0x80 {
-            out.push(length as u8 | 0x80);
-            length >>= 7;
-        }
-        out.push(length as u8);
-        out.extend(content);
-        out
-    }
 }
