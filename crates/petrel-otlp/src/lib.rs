@@ -11,6 +11,8 @@ mod compress;
 mod encode;
 mod events;
 pub mod export;
+#[doc(hidden)]
+pub mod fuzzing;
 mod items;
 mod json;
 mod layout;

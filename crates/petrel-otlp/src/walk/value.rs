@@ -98,7 +98,7 @@ fn plain_value(bytes: &[u8], value: Span) -> Option<Value> {
             }))
         }
         [0x18, low @ 0..0x80] => Some(Value::Int(i64::from(low))),
-        [0x18, low, high @ 0..0x80] => {
+        [0x18, low @ 0x80..=0xff, high @ 0..0x80] => {
             Some(Value::Int(i64::from(low & 0x7f) | i64::from(high) << 7))
         }
         [0x21, a, b, c, d, e, f, g, h] => {

@@ -122,6 +122,17 @@ fn text_that_is_not_utf8_is_a_null_cell_and_counted() {
     );
 }
 
+/// An integer of one byte and a byte too many, where one of two bytes is read without a second look.
+#[test]
+fn a_byte_after_a_short_integer_is_refused() {
+    let with_body = |value: &[u8]| {
+        let scope_logs = message(0x12, &message(0x2a, value));
+        Bytes::from(message(0x0a, &message(0x12, &scope_logs)))
+    };
+    assert!(walk_all(&with_body(&[0x18, 0x85, 0x01])).is_ok());
+    assert!(walk_all(&with_body(&[0x18, 0x05, 0x01])).is_err());
+}
+
 /// Values within values, far deeper than anybody looks, neither end the process nor are refused.
 #[test]
 fn nesting_without_end_passes() {

@@ -276,16 +276,20 @@ fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, St
 fn byte_span(location: &serde_saphyr::Location, source: &str) -> Range<usize> {
     let span = location.span();
     if let (Some(offset), Some(length)) = (span.byte_offset(), span.byte_len()) {
-        let from = (offset as usize).min(source.len());
-        let to = (from + length as usize).min(source.len());
+        let from = source.floor_char_boundary(offset as usize);
+        let to = source.ceil_char_boundary(from + length as usize);
         return from..to;
     }
-    let line_start: usize = source
-        .split_inclusive('\n')
+    let lines = source.split_inclusive('\n');
+    let line_start: usize = lines
         .take((location.line() as usize).saturating_sub(1))
         .map(str::len)
         .sum();
-    let from = (line_start + (location.column() as usize).saturating_sub(1)).min(source.len());
+    // Columns count characters.
+    let before = source[line_start..]
+        .chars()
+        .take((location.column() as usize).saturating_sub(1));
+    let from = line_start + before.map(char::len_utf8).sum::<usize>();
     from..from
 }
 
@@ -337,5 +341,13 @@ mod tests {
         assert_eq!(places, [Some((1, 4)), Some((2, 4)), Some((3, 1))]);
         let error = parse("a: [1\nb: 2\n", &|_| None, &mut errors).unwrap_err();
         assert!(error.position("a: [1\nb: 2\n").is_some(), "{error:?}");
+    }
+
+    #[test]
+    fn a_fault_after_letters_of_several_bytes_has_its_place() {
+        let source = "größe: {\"日本語 🐦\", |}\n";
+        let errors = parse(source, &|_| None).unwrap_err();
+        assert_eq!(errors[0].position(source), (1, 18), "{errors:?}");
+        assert!(source[errors[0].span.start..].starts_with('|'));
     }
 }

@@ -1,0 +1,1 @@
+//! Nothing but tests: whether the files of `deploy/` are what Kubernetes and Petrel understand.
