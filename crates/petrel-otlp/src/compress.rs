@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use crate::export::Compression;
 
 /// Bytes that are unpacked at a time.
-pub(crate) const CHUNK: usize = 64 << 10;
+pub const CHUNK: usize = 64 << 10;
 /// Largest window of Zstandard that is taken, as a power of two: 128 MiB, what its own program writes at
 /// most. Its memory is touched only as far as bytes come out.
 const WINDOW_LOG_MAX: u32 = 27;
