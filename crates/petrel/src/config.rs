@@ -207,15 +207,19 @@ fn read_config(
         config.exporters = exporters::read_exporters(&section, &mut extensions, report);
     }
     let service = top.section("service", report);
-    let pipelines = service
-        .and_then(|it| service::read_service(it, &config.exporters, &extensions, report));
+    let pipelines =
+        service.and_then(|it| service::read_service(it, &config.exporters, &extensions, report));
     config.pipelines = match pipelines {
         Some(pipelines) => pipelines,
         None => service::without_service(&config.exporters, report),
     };
     read_detection(&mut top, &mut config, report);
     read_operation(&mut top, &mut config, memory_total, report);
-    let own = config.telemetry.otlp.as_ref().map(|own| own.exporter.as_str());
+    let own = config
+        .telemetry
+        .otlp
+        .as_ref()
+        .map(|own| own.exporter.as_str());
     service::warn_of_unused(&config.exporters, &config.pipelines, own, report);
     extensions.warn_of_unused(report);
     refuse_foreign(&mut top, report);
@@ -252,7 +256,11 @@ fn read_detection(top: &mut Section<'_>, config: &mut Config, report: &mut Repor
     for (key, inner, target) in [
         ("templates", "enabled", &mut config.templates),
         ("input", "accept_enriched", &mut config.accept_enriched),
-        ("compat", "event_name_attribute", &mut config.event_name_attribute),
+        (
+            "compat",
+            "event_name_attribute",
+            &mut config.event_name_attribute,
+        ),
     ] {
         if let Some(mut section) = top.section(key, report) {
             set(section.boolean(inner, report), target);
@@ -294,8 +302,14 @@ fn read_operation(
 /// Keys of a Collector's file that have no place in this one.
 fn refuse_foreign(top: &mut Section<'_>, report: &mut Report) {
     for (key, instead) in [
-        ("processors", "run processors in a Collector before or behind Petrel; memory_limiter is a key of the whole file here"),
-        ("connectors", "run connectors in a Collector before or behind Petrel"),
+        (
+            "processors",
+            "run processors in a Collector before or behind Petrel; memory_limiter is a key of the whole file here",
+        ),
+        (
+            "connectors",
+            "run connectors in a Collector before or behind Petrel",
+        ),
     ] {
         if top.has(key) {
             top.unsupported(key, instead, report);
@@ -343,8 +357,12 @@ fn add_advice(config: &Config, report: &mut Report) {
         let Some(receiver) = receiver else { continue };
         if receiver.settings.tls.is_none() && !address::is_loopback(&receiver.endpoint) {
             let place = report.places.get(&format!("{path}.endpoint")).cloned();
-            let message = format!("{path} takes plaintext from whoever can reach {}", where_to(place.as_ref()));
-            let help = "tls: {cert_file, key_file}; or listen on localhost behind something that has TLS";
+            let message = format!(
+                "{path} takes plaintext from whoever can reach {}",
+                where_to(place.as_ref())
+            );
+            let help =
+                "tls: {cert_file, key_file}; or listen on localhost behind something that has TLS";
             report.push(Diagnostic::warning("PTL-W003", place, message).help(help));
         }
     }
@@ -354,9 +372,15 @@ fn add_advice(config: &Config, report: &mut Report) {
     let marks = config.mode == Mode::Enrich
         && !matches!(config.enrichment, Enrichment::None | Enrichment::Anomalies);
     if !marks {
-        let key = if config.mode == Mode::Enrich { "enrichment" } else { "mode" };
+        let key = if config.mode == Mode::Enrich {
+            "enrichment"
+        } else {
+            "mode"
+        };
         let place = report.places.get(key).cloned();
-        let message = format!("with this {key} records carry no mark, so a loop back to Petrel is not noticed");
+        let message = format!(
+            "with this {key} records carry no mark, so a loop back to Petrel is not noticed"
+        );
         report.push(note("PTL-W007", place, message).help(
             "a Collector behind Petrel must not send to a pipeline that leads to Petrel: two otlp receivers, two pipelines",
         ));
@@ -374,7 +398,11 @@ fn add_advice(config: &Config, report: &mut Report) {
 }
 
 fn where_to(place: Option<&Range<usize>>) -> &'static str {
-    if place.is_some() { "this address" } else { "it" }
+    if place.is_some() {
+        "this address"
+    } else {
+        "it"
+    }
 }
 
 fn note(code: &'static str, span: Option<Range<usize>>, message: String) -> Diagnostic {

@@ -123,17 +123,31 @@ impl Loaded {
 /// When the file cannot be read; `Ok(Err(exit code))` when it is not valid.
 pub(crate) fn load(path: Option<&Path>) -> anyhow::Result<Result<Loaded, ExitCode>> {
     let source = path.map_or(Ok(String::new()), read)?;
-    let file = path.map_or("the environment".to_owned(), |path| path.display().to_string());
+    let file = path.map_or("the environment".to_owned(), |path| {
+        path.display().to_string()
+    });
     let mut reading = Config::read(&source, &variable);
     if reading.has_errors() {
         complain(&reading, &file);
         return Ok(Err(ExitCode::from(EXIT_INVALID_CONFIG)));
     }
     let line = |it: &Diagnostic| {
-        let help = it.help.as_deref().map_or(String::new(), |help| format!("; {help}"));
-        format!("{}: {}: {}{help}", it.place(&file, &source), it.code, it.message)
+        let help = it
+            .help
+            .as_deref()
+            .map_or(String::new(), |help| format!("; {help}"));
+        format!(
+            "{}: {}: {}{help}",
+            it.place(&file, &source),
+            it.code,
+            it.message
+        )
     };
-    let warnings = reading.diagnostics.iter().map(|it| (it.severity, line(it))).collect();
+    let warnings = reading
+        .diagnostics
+        .iter()
+        .map(|it| (it.severity, line(it)))
+        .collect();
     reading.config.warnings = reading.diagnostics;
     Ok(Ok(Loaded {
         config: reading.config,
@@ -161,7 +175,10 @@ fn use_color() -> bool {
 /// To stdout; who reads may have enough before the end.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }

@@ -20,7 +20,11 @@ pub(crate) fn listen_address(
         if path.starts_with('/') {
             return Some(format!("{UNIX}{path}"));
         }
-        let message = format!("{} is no path of a socket: `{}`", field.path, scalar.shown());
+        let message = format!(
+            "{} is no path of a socket: `{}`",
+            field.path,
+            scalar.shown()
+        );
         report.push(
             field
                 .error("PTL-C009", message)
@@ -33,7 +37,11 @@ pub(crate) fn listen_address(
         None if text.starts_with(':') => Some(format!("0.0.0.0{text}")),
         None => Some(text.clone()),
         Some(help) => {
-            let message = format!("{} is no address to listen on: `{}`", field.path, scalar.shown());
+            let message = format!(
+                "{} is no address to listen on: `{}`",
+                field.path,
+                scalar.shown()
+            );
             report.push(field.error("PTL-C009", message).help(help));
             None
         }
@@ -87,7 +95,11 @@ pub(crate) fn target(
     let scalar = field.scalar(report)?;
     let text = scalar.text.trim_end_matches('/');
     let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
-    if authority.split('/').next().is_some_and(|authority| authority.contains('@')) {
+    if authority
+        .split('/')
+        .next()
+        .is_some_and(|authority| authority.contains('@'))
+    {
         report.secrets.push(field.node.span.clone());
         let message = format!("{} holds credentials", field.path);
         report.push(field.error("PTL-C023", message).help(
@@ -103,7 +115,10 @@ pub(crate) fn target(
     if let Some(path) = text.strip_prefix("unix:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         if !path.starts_with('/') {
-            return fail("PTL-C023", "the whole path, as unix:///run/collector.sock".to_owned());
+            return fail(
+                "PTL-C023",
+                "the whole path, as unix:///run/collector.sock".to_owned(),
+            );
         }
         return Some((format!("{UNIX}{path}"), false));
     }
@@ -115,7 +130,10 @@ pub(crate) fn target(
         (Some("http"), _) => true,
         (Some("https"), _) => false,
         (Some("dns"), Protocol::Grpc) => {
-            return fail("PTL-C023", "host:port alone: names are looked up anyway".to_owned());
+            return fail(
+                "PTL-C023",
+                "host:port alone: names are looked up anyway".to_owned(),
+            );
         }
         (Some(_), _) => return fail("PTL-C023", "http:// or https://".to_owned()),
         (None, Protocol::Grpc) => says.insecure == Some(true),
@@ -173,9 +191,13 @@ pub(crate) fn is_loopback(endpoint: &str) -> bool {
     if endpoint.starts_with("unix:") {
         return true;
     }
-    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let rest = endpoint
+        .split_once("://")
+        .map_or(endpoint, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or_default();
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host);
     let host = host.trim_matches(['[', ']']);
     let address = host.parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())

@@ -18,9 +18,17 @@ pub(crate) fn read_detectors(
     detectors.directory = section.text("directory", report).map(PathBuf::from);
     let millis = Duration::from_millis;
     for (key, bounds, target) in [
-        ("rescan_interval", (millis(100), HOUR), &mut detectors.rescan_interval),
+        (
+            "rescan_interval",
+            (millis(100), HOUR),
+            &mut detectors.rescan_interval,
+        ),
         ("budget", (millis(1), HOUR), &mut detectors.budget),
-        ("call_cpu_max", (millis(5), Duration::from_secs(60)), &mut detectors.call_cpu_max),
+        (
+            "call_cpu_max",
+            (millis(5), Duration::from_secs(60)),
+            &mut detectors.call_cpu_max,
+        ),
     ] {
         set(section.duration(key, bounds, report), target);
     }

@@ -143,7 +143,9 @@ fn shown(diagnostic: &Diagnostic, file: &str, source: &str) -> Report {
     // A value of many lines is pointed at by its first.
     let from = span.start.min(source.len());
     let text = source.get(from..span.end.min(source.len()));
-    let first_line = text.and_then(|text| text.lines().next()).map_or(0, str::len);
+    let first_line = text
+        .and_then(|text| text.lines().next())
+        .map_or(0, str::len);
     shown = shown.with_label(LabeledSpan::at(from..from + first_line, "here"));
     Report::new(shown).with_source_code(NamedSource::new(file, source.to_owned()))
 }

@@ -117,7 +117,9 @@ impl Variables<'_> {
     fn exporter(&self, report: &mut Report) -> Option<Exporter> {
         let (name, endpoint) = self.get("ENDPOINT")?;
         let (protocol, encoding) = self.protocol(report)?;
-        let insecure = self.get("INSECURE").map(|(_, value)| value.eq_ignore_ascii_case("true"));
+        let insecure = self
+            .get("INSECURE")
+            .map(|(_, value)| value.eq_ignore_ascii_case("true"));
         let says = TlsSays {
             // A scheme takes precedence over the variable.
             insecure: insecure.filter(|_| !endpoint.contains("://")),
@@ -155,7 +157,12 @@ impl Variables<'_> {
             "http/protobuf" => Some((Protocol::Http, Encoding::Protobuf)),
             "http/json" => Some((Protocol::Http, Encoding::Json)),
             _ => {
-                fail(&name, "names no protocol", "grpc, http/protobuf or http/json", report);
+                fail(
+                    &name,
+                    "names no protocol",
+                    "grpc, http/protobuf or http/json",
+                    report,
+                );
                 None
             }
         }
@@ -170,7 +177,12 @@ impl Variables<'_> {
         match value.parse() {
             Ok(millis) if millis > 0 => Duration::from_millis(millis),
             _ => {
-                fail(&name, "is no time", "milliseconds as a whole number, as 10000", report);
+                fail(
+                    &name,
+                    "is no time",
+                    "milliseconds as a whole number, as 10000",
+                    report,
+                );
                 DEFAULT
             }
         }
@@ -185,7 +197,12 @@ impl Variables<'_> {
             "gzip" => Compression::default_gzip(),
             "zstd" => Compression::default_zstd(),
             _ => {
-                fail(&name, "names a compression that is not spoken", "gzip, zstd or none", report);
+                fail(
+                    &name,
+                    "names a compression that is not spoken",
+                    "gzip, zstd or none",
+                    report,
+                );
                 Compression::None
             }
         }

@@ -46,8 +46,7 @@ pub(crate) fn read_exporters(
                     .to_owned(),
             };
             let message = format!("there is no exporter {}", entry.key);
-            report
-                .push(Diagnostic::new("PTL-C003", entry.key_span.clone(), message).help(help));
+            report.push(Diagnostic::new("PTL-C003", entry.key_span.clone(), message).help(help));
             continue;
         };
         let exporter = read_exporter(&field, protocol, extensions, report);
@@ -183,15 +182,21 @@ fn read_compression(section: &mut Section<'_>, report: &mut Report) -> Compressi
         Some(Packing::NotSpoken)
     });
     let mut params = section.section("compression_params", report);
-    let level = params.as_mut().and_then(|params| params.get("level", report));
+    let level = params
+        .as_mut()
+        .and_then(|params| params.get("level", report));
     let compression = match packing.unwrap_or(Packing::None) {
         Packing::Gzip => {
-            let level = level.as_ref().and_then(|level| level.integer((0, 9), report));
+            let level = level
+                .as_ref()
+                .and_then(|level| level.integer((0, 9), report));
             let level = level.and_then(|level| u32::try_from(level).ok());
             level.map_or(Compression::default_gzip(), Compression::Gzip)
         }
         Packing::Zstd => {
-            let level = level.as_ref().and_then(|level| level.number((-7.0, 22.0), report));
+            let level = level
+                .as_ref()
+                .and_then(|level| level.number((-7.0, 22.0), report));
             level.map_or(Compression::default_zstd(), |level| {
                 Compression::Zstd(level.round() as i32)
             })
@@ -200,7 +205,11 @@ fn read_compression(section: &mut Section<'_>, report: &mut Report) -> Compressi
         Packing::None => {
             if let Some(level) = &level {
                 let message = format!("{} has no effect without compression", level.path);
-                report.push(level.warning("PTL-W006", message).help("compression: gzip or zstd"));
+                report.push(
+                    level
+                        .warning("PTL-W006", message)
+                        .help("compression: gzip or zstd"),
+                );
             }
             Compression::None
         }
@@ -213,7 +222,10 @@ fn read_compression(section: &mut Section<'_>, report: &mut Report) -> Compressi
 
 fn read_keepalive(mut section: Section<'_>, report: &mut Report) -> ClientKeepalive {
     let mut keepalive = ClientKeepalive::default();
-    set(section.duration("time", SOME_TIME, report), &mut keepalive.time);
+    set(
+        section.duration("time", SOME_TIME, report),
+        &mut keepalive.time,
+    );
     set(
         section.duration("timeout", SOME_TIME, report),
         &mut keepalive.timeout,
@@ -238,13 +250,20 @@ fn read_retry(mut section: Section<'_>, retry: &mut RetrySettings, report: &mut 
     }
     for (key, bounds, target) in [
         ("multiplier", (1.0, 100.0), &mut retry.multiplier),
-        ("randomization_factor", (0.0, 1.0), &mut retry.randomization_factor),
+        (
+            "randomization_factor",
+            (0.0, 1.0),
+            &mut retry.randomization_factor,
+        ),
     ] {
         let field = section.get(key, report);
         set(field.and_then(|field| field.number(bounds, report)), target);
     }
     if retry.initial_interval > retry.max_interval {
-        let message = format!("{} is longer than max_interval", section.join("initial_interval"));
+        let message = format!(
+            "{} is longer than max_interval",
+            section.join("initial_interval")
+        );
         report.push(
             Diagnostic::new("PTL-C022", section.span(), message)
                 .help("max_interval is what the wait grows to; 30s unless set"),
@@ -289,7 +308,8 @@ fn read_ineffective(section: &mut Section<'_>, protocol: Protocol, report: &mut 
     section.without_effect("read_buffer_size", why, report);
     section.without_effect("write_buffer_size", why, report);
     if protocol == Protocol::Grpc {
-        let why = "one connection carries all requests; a proxy or a Collector in front spreads them";
+        let why =
+            "one connection carries all requests; a proxy or a Collector in front spreads them";
         section.without_effect("balancer_name", why, report);
         let why = "a request that finds no connection is answered as retryable at once";
         section.without_effect("wait_for_ready", why, report);
@@ -297,14 +317,22 @@ fn read_ineffective(section: &mut Section<'_>, protocol: Protocol, report: &mut 
         section.unsupported("authority", instead, report);
     } else {
         let why = "connections are kept and used again";
-        for key in ["max_idle_conns", "max_idle_conns_per_host", "max_conns_per_host"] {
+        for key in [
+            "max_idle_conns",
+            "max_idle_conns_per_host",
+            "max_conns_per_host",
+        ] {
             if section.has(key) {
                 section.without_effect(key, why, report);
             }
         }
     }
     if section.has("proxy_url") {
-        section.unsupported("proxy_url", "send to the proxy's host, or to a Collector", report);
+        section.unsupported(
+            "proxy_url",
+            "send to the proxy's host, or to a Collector",
+            report,
+        );
     }
 }
 

@@ -66,12 +66,7 @@ impl Extensions {
     }
 }
 
-fn missing<T>(
-    field: &Field<'_>,
-    known: &BTreeMap<String, T>,
-    example: &str,
-    report: &mut Report,
-) {
+fn missing<T>(field: &Field<'_>, known: &BTreeMap<String, T>, example: &str, report: &mut Report) {
     let shown = field.scalar(report).map_or("", |scalar| scalar.shown());
     let ids: Vec<&str> = known.keys().map(String::as_str).collect();
     let help = match (nearest(shown, ids.iter().copied()), ids.as_slice()) {

@@ -20,7 +20,11 @@ pub(crate) fn read_limits(mut section: Section<'_>, limits: &mut Limits, report:
         ("outbox_mib_max", &mut limits.outbox_bytes_max),
     ] {
         // One request counts its length in 32 bits.
-        let most = if key == "request_mib_max" { 4095 } else { 65_536 };
+        let most = if key == "request_mib_max" {
+            4095
+        } else {
+            65_536
+        };
         let mib = section.size(key, (1, most), report);
         set(mib.map(|mib| mib * MIB), target);
     }
@@ -85,7 +89,11 @@ pub(crate) fn read_memory_limiter(
     let spike_mib = section.integer("spike_limit_mib", (0, 1 << 24), report);
     let spike_percentage = section.integer("spike_limit_percentage", (0, 100), report);
     for (first, second, help) in [
-        ("limit_mib", "limit_percentage", "keep limit_mib or limit_percentage"),
+        (
+            "limit_mib",
+            "limit_percentage",
+            "keep limit_mib or limit_percentage",
+        ),
         (
             "spike_limit_mib",
             "spike_limit_percentage",
@@ -126,8 +134,8 @@ pub(crate) fn read_memory_limiter(
         mib.map(|mib| mib * MIB as u64).or_else(share)
     };
     let limit_bytes = bytes(limit_mib, limit_percentage)?;
-    let spike_limit_bytes = bytes(spike_mib, spike_percentage)
-        .unwrap_or(limit_bytes / 100 * SPIKE_PERCENT_DEFAULT);
+    let spike_limit_bytes =
+        bytes(spike_mib, spike_percentage).unwrap_or(limit_bytes / 100 * SPIKE_PERCENT_DEFAULT);
     if spike_limit_bytes >= limit_bytes {
         let message = format!(
             "memory_limiter: the spike limit is {} MiB, the limit {} MiB: all would be refused",
@@ -155,12 +163,20 @@ pub fn memory_total() -> Option<u64> {
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
     ]
     .iter()
-    .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib * 1024)
+    .find_map(|path| {
+        std::fs::read_to_string(path)
+            .ok()?
+            .trim()
+            .parse::<u64>()
+            .ok()
     });
+    let machine = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+            let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+            Some(kib * 1024)
+        });
     match (cgroup, machine) {
         (Some(cgroup), Some(machine)) => Some(cgroup.min(machine)),
         (cgroup, machine) => cgroup.or(machine),

@@ -62,8 +62,8 @@ pub(crate) fn parse(
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough
     };
-    let raw: Option<Spanned<Raw>> =
-        serde_saphyr::from_str_with_options(source, options).map_err(|error| fault(&error, source))?;
+    let raw: Option<Spanned<Raw>> = serde_saphyr::from_str_with_options(source, options)
+        .map_err(|error| fault(&error, source))?;
     Ok(match raw {
         Some(raw) => resolve(raw, source, env, diagnostics),
         None => Node {

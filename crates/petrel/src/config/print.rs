@@ -71,7 +71,9 @@ pub fn effective(
 /// Once a protocol is named, one that is not named is off.
 fn keep_named_protocols(tree: &mut Tree, written: &Tree) {
     let path = ["receivers", "otlp", "protocols"];
-    if let (Some(Tree::Map(defaults)), Some(Tree::Map(named))) = (tree.at_mut(&path), written.at(&path)) {
+    if let (Some(Tree::Map(defaults)), Some(Tree::Map(named))) =
+        (tree.at_mut(&path), written.at(&path))
+    {
         defaults.retain(|(key, _)| named.iter().any(|(other, _)| other == key));
     }
 }
@@ -93,7 +95,9 @@ fn exporter_defaults(is_http: bool) -> Tree {
     for name in EXPORTER_DEFAULTS {
         let value = |kind: &str| {
             let path = format!("exporters.{kind}.{name}");
-            keys.iter().find(|key| key.path == path).map(|key| key.value.clone())
+            keys.iter()
+                .find(|key| key.path == path)
+                .map(|key| key.value.clone())
         };
         let own = is_http.then(|| value("otlp_http")).flatten();
         if let Some(value) = own.or_else(|| value("otlp_grpc")) {
@@ -144,7 +148,10 @@ impl Tree {
 
     fn at(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |tree, key| match tree {
-            Self::Map(entries) => entries.iter().find(|(other, _)| other == key).map(|it| &it.1),
+            Self::Map(entries) => entries
+                .iter()
+                .find(|(other, _)| other == key)
+                .map(|it| &it.1),
             _ => None,
         })
     }

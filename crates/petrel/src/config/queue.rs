@@ -73,14 +73,29 @@ fn warn_of_unit(section: &Section<'_>, size: Option<usize>, sizer: Sizer, report
 
 /// Keys of a queue that is none.
 fn warn_of_wait(section: &Section<'_>, enabled: bool, report: &mut Report) {
-    let keys = ["storage", "queue_size", "sizer", "num_consumers", "block_on_overflow", "batch"];
+    let keys = [
+        "storage",
+        "queue_size",
+        "sizer",
+        "num_consumers",
+        "block_on_overflow",
+        "batch",
+    ];
     let idle: Vec<&str> = keys.into_iter().filter(|key| section.has(key)).collect();
     if idle.is_empty() {
         return;
     }
     let verb = if idle.len() == 1 { "has" } else { "have" };
-    let why = if enabled { "wait_for_result is true, the default here" } else { "enabled is false" };
-    let message = format!("{}: {} {verb} no effect: {why}", section.path(), idle.join(", "));
+    let why = if enabled {
+        "wait_for_result is true, the default here"
+    } else {
+        "enabled is false"
+    };
+    let message = format!(
+        "{}: {} {verb} no effect: {why}",
+        section.path(),
+        idle.join(", ")
+    );
     let place = report.places.get(&section.join(idle[0])).cloned();
     let help = if enabled {
         "wait_for_result: false makes it a queue; or take these keys out"
@@ -94,7 +109,9 @@ fn read_batch(mut section: Section<'_>, report: &mut Report) -> Option<Batch> {
     // `enabled` came to the Collector with the feature that turns batches on by default.
     let enabled = section.boolean("enabled", report).unwrap_or(true);
     let sizers = [("items", Sizer::Items), ("bytes", Sizer::Bytes)];
-    let sizer = section.choice("sizer", &sizers, report).unwrap_or(Sizer::Items);
+    let sizer = section
+        .choice("sizer", &sizers, report)
+        .unwrap_or(Sizer::Items);
     let mut batch = Batch {
         flush_timeout: Duration::from_millis(200),
         min_size: match sizer {

@@ -108,9 +108,7 @@ impl<'a> Section<'a> {
 
     fn field(&self, entry: &'a Entry, report: &mut Report) -> Field<'a> {
         let path = self.join(&entry.key);
-        report
-            .places
-            .insert(path.clone(), entry.node.span.clone());
+        report.places.insert(path.clone(), entry.node.span.clone());
         Field {
             path,
             node: &entry.node,
@@ -118,7 +116,11 @@ impl<'a> Section<'a> {
     }
 
     /// The map under a key.
-    pub(crate) fn section(&mut self, key: &'static str, report: &mut Report) -> Option<Section<'a>> {
+    pub(crate) fn section(
+        &mut self,
+        key: &'static str,
+        report: &mut Report,
+    ) -> Option<Section<'a>> {
         self.get(key, report)
             .map(|field| Section::new(&field.path, field.node, report))
     }
@@ -251,10 +253,7 @@ impl<'a> Section<'a> {
 }
 
 /// The word that is most like `word`, if any is like it at all.
-pub(crate) fn nearest<'w>(
-    word: &str,
-    words: impl IntoIterator<Item = &'w str>,
-) -> Option<&'w str> {
+pub(crate) fn nearest<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     const LIKENESS_MIN: f64 = 0.8;
     words
         .into_iter()
@@ -320,11 +319,7 @@ impl Field<'_> {
     }
 
     /// One of a few words.
-    pub(crate) fn choice<T: Copy>(
-        &self,
-        choices: &[(&str, T)],
-        report: &mut Report,
-    ) -> Option<T> {
+    pub(crate) fn choice<T: Copy>(&self, choices: &[(&str, T)], report: &mut Report) -> Option<T> {
         let scalar = self.scalar(report)?;
         let found = choices.iter().find(|(word, _)| *word == scalar.text);
         if found.is_none() {

@@ -52,9 +52,15 @@ pub(crate) fn read_receivers(
     for entry in section.rest() {
         let is_second = entry.key.starts_with("otlp/");
         let (code, help) = if is_second {
-            ("PTL-C010", "one otlp receiver serves all senders: keep `otlp`")
+            (
+                "PTL-C010",
+                "one otlp receiver serves all senders: keep `otlp`",
+            )
         } else {
-            ("PTL-C003", "otlp is the only receiver: let a Collector in front receive anything else")
+            (
+                "PTL-C003",
+                "otlp is the only receiver: let a Collector in front receive anything else",
+            )
         };
         let message = format!("there is no receiver {}", entry.key);
         report.push(Diagnostic::new(code, entry.key_span.clone(), message).help(help));
@@ -197,7 +203,10 @@ fn read_keepalive(mut section: Section<'_>, keepalive: &mut ServerKeepalive, rep
         for (key, target) in [
             ("max_connection_idle", &mut keepalive.connection_idle_max),
             ("max_connection_age", &mut keepalive.connection_age_max),
-            ("max_connection_age_grace", &mut keepalive.connection_age_grace),
+            (
+                "max_connection_age_grace",
+                &mut keepalive.connection_age_grace,
+            ),
         ] {
             // Zero is for ever, as in the Collector.
             if let Some(time) = server.duration(key, ANY_TIME, report) {

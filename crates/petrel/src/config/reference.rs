@@ -52,7 +52,10 @@ const CODES: [(&str, &str); 36] = [
     ("PTL-C014", "an address that cannot be listened on"),
     ("PTL-C015", "a directory that cannot be used"),
     ("PTL-C016", "a detector that cannot be loaded"),
-    ("PTL-C017", "a setting that its detector refuses, or an exporter that cannot be built"),
+    (
+        "PTL-C017",
+        "a setting that its detector refuses, or an exporter that cannot be built",
+    ),
     ("PTL-C018", "records would go in circles"),
     ("PTL-C019", "a key that is there twice"),
     ("PTL-C020", "not supported; the help says what is"),
@@ -61,8 +64,14 @@ const CODES: [(&str, &str); 36] = [
     ("PTL-C023", "no endpoint to send to"),
     ("PTL-C024", "no pattern, or no regular expression"),
     ("PTL-C025", "no header"),
-    ("PTL-C026", "a certificate, key or token that cannot be read"),
-    ("PTL-C027", "a variable `OTEL_EXPORTER_OTLP_*` that cannot be used"),
+    (
+        "PTL-C026",
+        "a certificate, key or token that cannot be read",
+    ),
+    (
+        "PTL-C027",
+        "a variable `OTEL_EXPORTER_OTLP_*` that cannot be used",
+    ),
     ("PTL-W001", "a key of the Collector that has no effect here"),
     ("PTL-W002", "a secret in plain text"),
     ("PTL-W003", "plaintext is taken from other machines"),

@@ -50,7 +50,10 @@ pub(crate) fn read_server_tls(mut section: Section<'_>, report: &mut Report) -> 
 }
 
 /// `tls` of an exporter, and what its endpoint must agree with.
-pub(crate) fn read_client_tls(mut section: Section<'_>, report: &mut Report) -> (ClientTls, TlsSays) {
+pub(crate) fn read_client_tls(
+    mut section: Section<'_>,
+    report: &mut Report,
+) -> (ClientTls, TlsSays) {
     let mut says = TlsSays {
         insecure: section.boolean("insecure", report),
         has_settings: false,
@@ -134,7 +137,11 @@ fn read_identity(section: &mut Section<'_>, report: &mut Report) -> Option<Ident
                 Some(_) => ("a certificate", "key_file"),
                 None => ("a key", "cert_file"),
             };
-            let other = if lacks == "key_file" { "key_pem" } else { "cert_pem" };
+            let other = if lacks == "key_file" {
+                "key_pem"
+            } else {
+                "cert_pem"
+            };
             // Its value may be wrong, which is said already.
             if !section.has(lacks) && !section.has(other) {
                 let message = format!("{} has {has} and no {lacks}", section.path());
@@ -228,7 +235,11 @@ pub(crate) fn read_headers(field: &Field<'_>, report: &mut Report) -> Vec<(Strin
             continue;
         }
         if super::hide::is_secret(&name) {
-            warn_of_plain_text(&field, "${env:NAME}, or a bearertokenauth extension", report);
+            warn_of_plain_text(
+                &field,
+                "${env:NAME}, or a bearertokenauth extension",
+                report,
+            );
         }
         headers.push((name, value));
     }
@@ -237,7 +248,13 @@ pub(crate) fn read_headers(field: &Field<'_>, report: &mut Report) -> Vec<(Strin
 
 /// Why a name cannot be that of a header that a user sets.
 pub(crate) fn name_fault(name: &str) -> Option<&'static str> {
-    const OWN: [&str; 5] = ["content-type", "content-length", "content-encoding", "te", "host"];
+    const OWN: [&str; 5] = [
+        "content-type",
+        "content-length",
+        "content-encoding",
+        "te",
+        "host",
+    ];
     if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
         return Some("it has a character that HTTP does not allow");
     }

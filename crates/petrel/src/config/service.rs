@@ -17,7 +17,9 @@ pub(crate) fn read_service(
 ) -> Option<Pipelines> {
     if let Some(field) = section.get("extensions", report) {
         for item in field.items(report).into_iter().flatten() {
-            let known = item.scalar(report).is_none_or(|id| extensions.is_known(&id.text));
+            let known = item
+                .scalar(report)
+                .is_none_or(|id| extensions.is_known(&id.text));
             if !known {
                 let message = format!("{} is no extension of this file", item.path);
                 let help = "name it under extensions, or take it out here";
@@ -25,7 +27,8 @@ pub(crate) fn read_service(
             }
         }
     }
-    let instead = "Petrel's own metrics, health and logs are under telemetry, a key of the whole file";
+    let instead =
+        "Petrel's own metrics, health and logs are under telemetry, a key of the whole file";
     section.unsupported("telemetry", instead, report);
     let pipelines = section
         .section("pipelines", report)
@@ -179,8 +182,19 @@ pub(crate) fn warn_of_unused(
     own: Option<&str>,
     report: &mut Report,
 ) {
-    let Pipelines { logs, traces, metrics, anomalies } = pipelines;
-    let used = [logs.as_deref(), traces.as_deref(), metrics.as_deref(), anomalies.as_deref(), own];
+    let Pipelines {
+        logs,
+        traces,
+        metrics,
+        anomalies,
+    } = pipelines;
+    let used = [
+        logs.as_deref(),
+        traces.as_deref(),
+        metrics.as_deref(),
+        anomalies.as_deref(),
+        own,
+    ];
     for id in exporters.keys() {
         if used.contains(&Some(id.as_str())) {
             continue;

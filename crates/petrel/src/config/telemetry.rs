@@ -61,10 +61,19 @@ fn read_logs(mut section: Section<'_>, telemetry: &mut Telemetry, report: &mut R
     let levels = ["error", "warn", "info", "debug", "trace"].map(|level| (level, level));
     // The Collector writes them in capitals as well.
     let upper = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
-    let all: Vec<_> = levels.into_iter().chain(upper.into_iter().zip(levels.map(|it| it.1))).collect();
+    let all: Vec<_> = levels
+        .into_iter()
+        .chain(upper.into_iter().zip(levels.map(|it| it.1)))
+        .collect();
     if let Some(field) = section.get("level", report) {
-        let is_upper = field.scalar(report).is_some_and(|level| upper.contains(&level.text.as_str()));
-        let words = if is_upper { &all[..] } else { &all[..levels.len()] };
+        let is_upper = field
+            .scalar(report)
+            .is_some_and(|level| upper.contains(&level.text.as_str()));
+        let words = if is_upper {
+            &all[..]
+        } else {
+            &all[..levels.len()]
+        };
         if let Some(level) = field.choice(words, report) {
             telemetry.log_level = level.to_owned();
         }
@@ -99,8 +108,12 @@ fn read_own(
     let field = section.get("exporter", report);
     if field.is_none() {
         report.push(
-            Diagnostic::new("PTL-C011", section.span(), "telemetry.otlp.exporter is missing")
-                .help("one of the exporters of this file, as otlp_grpc"),
+            Diagnostic::new(
+                "PTL-C011",
+                section.span(),
+                "telemetry.otlp.exporter is missing",
+            )
+            .help("one of the exporters of this file, as otlp_grpc"),
         );
     }
     let mut interval = Duration::from_secs(60);

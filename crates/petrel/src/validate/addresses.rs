@@ -31,8 +31,14 @@ pub(super) fn check(config: &Config, errors: &mut Vec<Diagnostic>) {
 
 fn listeners(config: &Config) -> Vec<Listener> {
     let receivers = [
-        ("receivers.otlp.protocols.grpc.endpoint", &config.receivers.grpc),
-        ("receivers.otlp.protocols.http.endpoint", &config.receivers.http),
+        (
+            "receivers.otlp.protocols.grpc.endpoint",
+            &config.receivers.grpc,
+        ),
+        (
+            "receivers.otlp.protocols.http.endpoint",
+            &config.receivers.http,
+        ),
     ];
     let receivers = receivers.into_iter().filter_map(|(path, receiver)| {
         Some(Listener {
@@ -47,8 +53,14 @@ fn listeners(config: &Config) -> Vec<Listener> {
         endpoint.map(|endpoint| endpoint.address.clone())
     };
     let own = [
-        ("telemetry.metrics.endpoint", explicit(&config.telemetry.metrics)),
-        ("telemetry.health.endpoint", explicit(&config.telemetry.health)),
+        (
+            "telemetry.metrics.endpoint",
+            explicit(&config.telemetry.metrics),
+        ),
+        (
+            "telemetry.health.endpoint",
+            explicit(&config.telemetry.health),
+        ),
     ];
     let own = own.into_iter().filter_map(|(path, address)| {
         Some(Listener {
@@ -137,7 +149,11 @@ fn check_circle(
     if let Some(listener) = listeners.iter().find(leads_here) {
         let own = format!("exporters.{id}.{}_endpoint", signal.name());
         let common = format!("exporters.{id}.endpoint");
-        let path = if place(config, &own).is_some() { own } else { common };
+        let path = if place(config, &own).is_some() {
+            own
+        } else {
+            common
+        };
         let message = format!(
             "{path} is where Petrel itself listens ({}): records would go in circles",
             listener.path

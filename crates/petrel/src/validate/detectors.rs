@@ -12,12 +12,21 @@ use crate::telemetry::one_line;
 const FAULTS_MAX: usize = 20;
 
 pub(super) fn check(config: &Config, errors: &mut Vec<Diagnostic>) {
+    // Compiling what is built in takes a while, and without settings there is nothing to ask it.
+    if config.detectors.directory.is_none() && config.detectors.settings.is_empty() {
+        return;
+    }
     let loaded = Loader::new(&config.detectors)
         .and_then(|loader| Ok((loader.built_in(config.detectors.native)?, loader)));
     let (built_in, loader) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
-            errors.push(error_at(config, "detectors", "PTL-C016", format!("{error:#}")));
+            errors.push(error_at(
+                config,
+                "detectors",
+                "PTL-C016",
+                format!("{error:#}"),
+            ));
             return;
         }
     };
@@ -86,21 +95,29 @@ fn check_settings(
     module: &LoadedModule,
     errors: &mut Vec<Diagnostic>,
 ) {
-    let mut object: serde_json::Map<_, _> = serde_json::from_str(&settings.json).unwrap_or_default();
+    let mut object: serde_json::Map<_, _> =
+        serde_json::from_str(&settings.json).unwrap_or_default();
     for _ in 0..FAULTS_MAX {
         let json = serde_json::Value::Object(object.clone()).to_string();
         let Err(reason) = try_settings(module, &json) else {
             return;
         };
-        let culprit = object.keys().find(|key| reason.contains(&format!("`{key}`"))).cloned();
-        let path = culprit.as_ref().map(|key| format!("detectors.{name}.{key}"));
+        let culprit = object
+            .keys()
+            .find(|key| reason.contains(&format!("`{key}`")))
+            .cloned();
+        let path = culprit
+            .as_ref()
+            .map(|key| format!("detectors.{name}.{key}"));
         let span = path.as_deref().and_then(|path| place(config, path));
         errors.push(Diagnostic {
             code: "PTL-C017",
             severity: Severity::Error,
             span: Some(span.unwrap_or(settings.span.clone())),
             message: format!("detectors.{name}: {reason}"),
-            help: Some(format!("`petrel config default` and the documentation of {name} list its settings")),
+            help: Some(format!(
+                "`petrel config default` and the documentation of {name} list its settings"
+            )),
         });
         if culprit.and_then(|key| object.remove(&key)).is_none() {
             return;

@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use super::error_at;
-use crate::config::{
-    BearerAuth, Config, Diagnostic, Identity, QueueMode, Receiver, Source,
-};
+use crate::config::{BearerAuth, Config, Diagnostic, Identity, QueueMode, Receiver, Source};
 
 /// A token file larger than this is none.
 const TOKEN_BYTES_MAX: u64 = 1 << 20;
@@ -26,7 +24,12 @@ pub(super) fn check(config: &Config, errors: &mut Vec<Diagnostic>) {
         let path = format!("exporters.{id}");
         let settings = &exporter.settings;
         if let Some(tls) = &settings.tls {
-            check_pem(config, &format!("{path}.tls.ca_file"), tls.ca.as_ref(), errors);
+            check_pem(
+                config,
+                &format!("{path}.tls.ca_file"),
+                tls.ca.as_ref(),
+                errors,
+            );
             check_identity(config, &path, tls.identity.as_ref(), errors);
         }
         check_token(config, &path, settings.auth.as_ref(), errors);
@@ -36,12 +39,7 @@ pub(super) fn check(config: &Config, errors: &mut Vec<Diagnostic>) {
     }
 }
 
-fn check_receiver(
-    config: &Config,
-    path: &str,
-    receiver: &Receiver,
-    errors: &mut Vec<Diagnostic>,
-) {
+fn check_receiver(config: &Config, path: &str, receiver: &Receiver, errors: &mut Vec<Diagnostic>) {
     if let Some(tls) = &receiver.settings.tls {
         check_identity(config, path, Some(&tls.identity), errors);
         let ca = format!("{path}.tls.client_ca_file");
@@ -106,7 +104,10 @@ fn check_token(
             [(path, _)] => (*path).clone(),
             _ => format!("{path}.auth.authenticator"),
         };
-        let message = format!("{at}: the token file {} cannot be used: {fault}", file.display());
+        let message = format!(
+            "{at}: the token file {} cannot be used: {fault}",
+            file.display()
+        );
         if errors.iter().all(|error| error.message != message) {
             errors.push(
                 error_at(config, &at, "PTL-C026", message)
