@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use petrel::config::{Reading, Severity, render, to_json};
 use petrel::validate::check;
@@ -36,23 +37,45 @@ fn variable(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn read(path: &Path) -> (String, String, Reading) {
-    let source = std::fs::read_to_string(path).expect("a text file");
+/// A file of the corpus and what is said of it.
+struct Case {
+    path: PathBuf,
+    name: String,
+    source: String,
+    reading: Reading,
+}
+
+/// All of them, read once: detectors are compiled for some.
+fn cases() -> &'static [Case] {
+    static CASES: OnceLock<Vec<Case>> = OnceLock::new();
+    CASES.get_or_init(|| corpus().into_iter().map(read).collect())
+}
+
+fn read(path: PathBuf) -> Case {
+    let source = std::fs::read_to_string(&path).expect("a text file");
     let name = path.file_name().expect("it has a name").to_string_lossy();
-    let reading = check(&source, &variable);
-    (name.into_owned(), source, reading)
+    Case {
+        name: name.into_owned(),
+        reading: check(&source, &variable),
+        source,
+        path,
+    }
 }
 
 #[test]
 fn every_broken_configuration_is_explained() {
     const FILES_MIN: usize = 40;
-    let corpus = corpus();
-    assert!(corpus.len() >= FILES_MIN);
+    assert!(cases().len() >= FILES_MIN);
     let is_update = std::env::var_os("PETREL_UPDATE_GOLDEN").is_some();
     let mut stale = Vec::new();
-    for path in corpus {
-        let (name, _, reading) = read(&path);
-        let text = render(&reading.diagnostics, &name, &reading.shown, false);
+    for case in cases() {
+        let Case {
+            path,
+            name,
+            reading,
+            ..
+        } = case;
+        let text = render(&reading.diagnostics, name, &reading.shown, false);
         let golden = path.with_extension("txt");
         if is_update {
             std::fs::write(&golden, &text).expect("it can be written");
@@ -66,14 +89,19 @@ fn every_broken_configuration_is_explained() {
 
 #[test]
 fn every_error_has_a_place_an_excerpt_and_advice() {
-    for path in corpus() {
-        let (name, source, reading) = read(&path);
+    for case in cases() {
+        let Case {
+            name,
+            source,
+            reading,
+            ..
+        } = case;
         assert!(reading.has_errors(), "{name} is right");
         for error in reading.of(Severity::Error) {
             let (line, column) = error
                 .position(&source)
                 .expect("errors of a file have a place");
-            let alone = render(std::slice::from_ref(error), &name, &reading.shown, false);
+            let alone = render(std::slice::from_ref(error), name, &reading.shown, false);
             assert!(
                 alone.contains(&format!("{name}:{line}:{column}: ")),
                 "{alone}"
@@ -90,11 +118,16 @@ fn every_error_has_a_place_an_excerpt_and_advice() {
 #[test]
 fn secrets_are_never_shown() {
     let mut n_files = 0;
-    for path in corpus() {
-        let (name, source, reading) = read(&path);
+    for case in cases() {
+        let Case {
+            name,
+            source,
+            reading,
+            ..
+        } = case;
         n_files += usize::from(source.contains(SECRET));
-        let text = render(&reading.diagnostics, &name, &reading.shown, false);
-        let json = to_json(&reading.diagnostics, &name, &source);
+        let text = render(&reading.diagnostics, name, &reading.shown, false);
+        let json = to_json(&reading.diagnostics, name, source);
         let debug = format!("{:?}", (&reading.diagnostics, &reading.config.exporters));
         for shown in [text, json, debug] {
             assert!(!shown.contains(SECRET), "{name}:\n{shown}");

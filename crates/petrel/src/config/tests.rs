@@ -61,7 +61,7 @@ fn the_default_file_has_every_key() {
     let source = default_file::with_examples();
     let mut report = Report::default();
     let any = |_: &str| Some("1".to_owned());
-    let root = node::parse(&source, &any, &mut report.diagnostics).expect("it is YAML");
+    let root = node::parse(&source, &any, &mut report).expect("it is YAML");
     read_config(&root, &any, &|| Some(1 << 30), &mut report);
     let named = |it: &Diagnostic| it.code == "PTL-C003" || it.code == "PTL-C007";
     let unknown: Vec<_> = report.diagnostics.iter().filter(|it| named(it)).collect();

@@ -102,6 +102,8 @@ fn check_settings(
         let Err(reason) = try_settings(module, &json) else {
             return;
         };
+        // Where it is in JSON that nobody wrote.
+        let reason = reason.split(" at line ").next().unwrap_or(&reason);
         let culprit = object
             .keys()
             .find(|key| reason.contains(&format!("`{key}`")))
