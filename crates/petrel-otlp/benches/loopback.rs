@@ -16,9 +16,11 @@ use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use petrel_otlp::Signal;
 use petrel_otlp::export::{Exporter, ExporterSettings, Protocol};
 use petrel_otlp::receive::{
-    Admission, ExportReply, LogsHandler, ReceiveSettings, Received, Refusal, bind, serve_grpc,
+    Admission, ExportReply, Handler, LiveReceive, ReceiveSettings, Received, Refusal, bind,
+    serve_grpc,
 };
 use prost::Message;
 use tonic::transport::server::TcpIncoming;
@@ -49,26 +51,27 @@ fn main() {
 
 async fn ours(request: &Bytes) -> f64 {
     struct Sink;
-    impl LogsHandler for Sink {
+    impl Handler for Sink {
         async fn export(&self, _: Received) -> Result<ExportReply, Refusal> {
             Ok(ExportReply::default())
         }
     }
     let listener = bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound").to_string();
-    let (admission, settings) = (Admission::default(), ReceiveSettings::default());
+    let address = listener.local_addr().to_string();
+    let live = LiveReceive::new(ReceiveSettings::default()).expect("nothing to read");
     let never = std::future::pending();
     tokio::spawn(serve_grpc(
         listener,
         Arc::new(Sink),
-        admission,
-        settings,
+        Admission::default(),
+        live,
         never,
     ));
-    let settings = ExporterSettings::new(Protocol::Grpc, address);
+    let settings = ExporterSettings::new(Protocol::Grpc, &address);
     let exporter = Exporter::new(&settings).expect("a valid endpoint");
     measure(async || {
-        exporter.export(request.clone(), None).await.expect("taken");
+        let sent = exporter.export(Signal::Logs, request.clone(), &[], None);
+        sent.await.expect("taken");
     })
     .await
 }
@@ -84,7 +87,8 @@ async fn tonics(request: &ExportLogsServiceRequest) -> f64 {
             Ok(Response::new(ExportLogsServiceResponse::default()))
         }
     }
-    let listener = bind("127.0.0.1:0").await.expect("a free port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = tonic::transport::Server::builder()

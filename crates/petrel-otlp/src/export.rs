@@ -1,93 +1,51 @@
 //! Clients: requests sent on over gRPC or HTTP, cut to size, every answer classified as OTLP says.
 
+mod connect;
+mod delivery;
 mod endpoint;
 mod grpc;
 mod http;
 mod retry;
-#[doc(hidden)]
-pub mod settings;
+mod settings;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-pub use self::endpoint::{EndpointError, logs_url};
-pub use self::retry::{Backoff, RetrySettings, export_with_retry};
+pub use self::delivery::{Delivery, DeliverySettings, Mode, Outcome, Step};
+pub use self::endpoint::{EndpointError, signal_url};
+pub use self::retry::{Backoff, RetrySettings};
+pub use self::settings::{
+    ClientKeepalive, Compression, Encoding, Endpoints, ExporterSettings, Protocol,
+    USER_AGENT_DEFAULT,
+};
+
+use ::http::{HeaderName, HeaderValue};
 
 use self::grpc::GrpcExporter;
 use self::http::HttpExporter;
+use crate::items::count_items;
 use crate::reply::ExportReply;
-use crate::split::{PART_BYTES_MAX_DEFAULT, count_records, halve, split};
+use crate::signal::Signal;
 use crate::status::{Code, Refusal};
+use crate::token::Tokens;
 
 /// Bytes of a response that are read; what OTLP recommends.
 const RESPONSE_BYTES_MAX: usize = 4 << 20;
 
-/// How requests are packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip of a level from 0 to 9.
-    Gzip(u32),
-}
-
-/// What is spoken with the next hop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// OTLP/gRPC.
-    Grpc,
-    /// OTLP/HTTP with protobuf.
-    Http,
-}
-
-/// Where requests go, and how.
-#[derive(Clone, Debug)]
-pub struct ExporterSettings {
-    /// What is spoken there.
-    pub protocol: Protocol,
-    /// gRPC: `host:port`, with or without `http://`. HTTP: the whole URL, see [`logs_url`].
-    pub endpoint: String,
-    /// How long to wait for the answer to one request. Default 5 s over gRPC, 30 s over HTTP.
-    pub timeout: Duration,
-    /// Default none, as between neighbours; the Collector's is gzip.
-    pub compression: Compression,
-    /// Headers that every request has.
-    pub headers: Vec<(String, String)>,
-    /// What the sender calls itself.
-    pub user_agent: String,
-    /// Bytes of one request, before packing; larger ones are cut. Default
-    /// [`PART_BYTES_MAX_DEFAULT`], 0 never cuts.
-    pub part_bytes_max: usize,
-}
-
-impl ExporterSettings {
-    /// The default settings for an endpoint.
-    #[must_use]
-    pub fn new(protocol: Protocol, endpoint: impl Into<String>) -> Self {
-        Self {
-            protocol,
-            endpoint: endpoint.into(),
-            timeout: match protocol {
-                Protocol::Grpc => Duration::from_secs(5),
-                Protocol::Http => Duration::from_secs(30),
-            },
-            compression: Compression::None,
-            headers: Vec::new(),
-            user_agent: concat!("petrel/", env!("CARGO_PKG_VERSION")).to_owned(),
-            part_bytes_max: PART_BYTES_MAX_DEFAULT,
-        }
-    }
-}
-
 /// Why a request was not taken by the next hop. What it said is passed on as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExportError {
-    /// It may be sent again, after `retry_after` where that is given. Also: no connection, no answer.
+    /// It was not taken and may be sent again, after `retry_after` where that is given. Also: no
+    /// connection.
     #[error("{0}")]
     Retryable(Refusal),
+    /// It may be sent again; whether it was taken is not known, since no answer came.
+    #[error("{0}")]
+    Unanswered(Refusal),
     /// It is larger than the next hop takes.
     #[error("{0}")]
     TooLarge(Refusal),
@@ -101,16 +59,29 @@ impl ExportError {
     #[must_use]
     pub fn refusal(&self) -> &Refusal {
         match self {
-            Self::Retryable(refusal) | Self::TooLarge(refusal) | Self::Permanent(refusal) => {
-                refusal
-            }
+            Self::Retryable(refusal)
+            | Self::Unanswered(refusal)
+            | Self::TooLarge(refusal)
+            | Self::Permanent(refusal) => refusal,
         }
     }
 
     /// Whether it may be sent again.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Retryable(_))
+        matches!(self, Self::Retryable(_) | Self::Unanswered(_))
+    }
+
+    /// Whether it may have been taken all the same: also a next hop that says it was too late, or that
+    /// it was told to stop, may have passed it on.
+    fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Unanswered(_) => true,
+            Self::Retryable(refusal) => {
+                matches!(refusal.code, Code::Cancelled | Code::DeadlineExceeded)
+            }
+            Self::TooLarge(_) | Self::Permanent(_) => false,
+        }
     }
 
     /// Over gRPC the status alone decides.
@@ -124,8 +95,14 @@ impl ExportError {
         }
     }
 
+    /// No connection came about.
     fn unreachable(message: impl Into<String>) -> Self {
         Self::Retryable(Refusal::new(Code::Unavailable, message))
+    }
+
+    /// The connection broke.
+    fn cut_off(message: impl Into<String>) -> Self {
+        Self::Unanswered(Refusal::new(Code::Unavailable, message))
     }
 
     fn no_answer(timeout: Duration) -> Self {
@@ -133,7 +110,12 @@ impl ExportError {
             "the next hop did not answer within {:.1} s",
             timeout.as_secs_f64()
         );
-        Self::Retryable(Refusal::new(Code::DeadlineExceeded, message))
+        Self::Unanswered(Refusal::new(Code::DeadlineExceeded, message))
+    }
+
+    fn unreadable() -> Self {
+        let message = "the next hop took the request, but its answer cannot be read";
+        Self::Permanent(Refusal::new(Code::Internal, message))
     }
 }
 
@@ -147,6 +129,7 @@ impl From<ExportError> for Refusal {
                 ..refusal
             },
             ExportError::Retryable(refusal)
+            | ExportError::Unanswered(refusal)
             | ExportError::TooLarge(refusal)
             | ExportError::Permanent(refusal) => refusal,
         }
@@ -154,130 +137,155 @@ impl From<ExportError> for Refusal {
 }
 
 /// A client of one next hop; clones share its connections. Calls may run at the same time.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Exporter {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     client: Client,
+    tokens: Option<Tokens>,
     timeout: Duration,
     part_bytes_max: usize,
 }
 
-#[derive(Clone, Debug)]
 enum Client {
     Grpc(GrpcExporter),
-    Http(Arc<HttpExporter>),
+    Http(Box<HttpExporter>),
 }
+
+/// A request's own headers.
+type Headers = Vec<(HeaderName, HeaderValue)>;
 
 impl Exporter {
     /// A client that connects when it first sends, and again whenever it has to. Needs a Tokio runtime.
+    /// A token's file need not be there yet: until it is, requests are refused as retryable.
     ///
     /// # Errors
-    /// [`EndpointError`] when the endpoint or a header cannot be used.
+    /// [`EndpointError`] when an endpoint, a header or a certificate cannot be used.
     pub fn new(settings: &ExporterSettings) -> Result<Self, EndpointError> {
         let client = match settings.protocol {
             Protocol::Grpc => Client::Grpc(GrpcExporter::new(settings)?),
-            Protocol::Http => Client::Http(Arc::new(HttpExporter::new(settings)?)),
+            Protocol::Http => Client::Http(Box::new(HttpExporter::new(settings)?)),
         };
-        let part_bytes_max = match settings.part_bytes_max {
-            0 => usize::MAX,
-            bytes_max => bytes_max,
+        let shared = Shared {
+            client,
+            tokens: settings.auth.as_ref().map(Tokens::later).transpose()?,
+            timeout: settings.timeout,
+            part_bytes_max: match settings.part_bytes_max {
+                0 => usize::MAX,
+                bytes_max => bytes_max,
+            },
         };
         Ok(Self {
-            client,
-            timeout: settings.timeout,
-            part_bytes_max,
+            shared: Arc::new(shared),
         })
     }
 
-    /// Sends a request once, in parts if it is too large; waits for the answer to each part at most as
-    /// long as configured, and in all as long as `timeout` where the sender gave one.
-    ///
-    /// Parts go one after the other; one that is refused as too large is halved once. What the next
-    /// hop refuses for good of several parts is counted as rejected, while the others still go.
+    /// Sends a request for a sender that waits, with `headers` beside the configured ones: see
+    /// [`Mode::Waiting`]. The answer to each part is waited for at most as long as configured, and to
+    /// all of them as long as `timeout`, where the sender gave one.
     ///
     /// # Errors
-    /// [`ExportError`]. A retryable one may come after earlier parts were accepted: sent again they
-    /// arrive twice, as OTLP allows.
+    /// [`ExportError`]. A retryable one may come after a part was taken: sent again it arrives twice,
+    /// as OTLP allows.
     pub async fn export(
         &self,
+        signal: Signal,
         request: Bytes,
+        headers: &[(String, String)],
         timeout: Option<Duration>,
     ) -> Result<ExportReply, ExportError> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let parts = split(&request, self.part_bytes_max)
-            .map_err(|malformed| ExportError::Permanent(malformed.into()))?;
-        self.export_parts(parts, deadline).await
-    }
-
-    async fn export_parts(
-        &self,
-        parts: Vec<Bytes>,
-        deadline: Option<Instant>,
-    ) -> Result<ExportReply, ExportError> {
-        let is_whole = parts.len() == 1;
-        let mut reply = ExportReply::default();
-        for part in parts {
-            match self.send(part.clone(), deadline).await {
-                Ok(answer) => reply.merge(answer),
-                Err(ExportError::TooLarge(refusal)) => {
-                    reply.merge(
-                        self.export_halves(&part, refusal, is_whole, deadline)
-                            .await?,
-                    );
-                }
-                Err(ExportError::Permanent(refusal)) if !is_whole => {
-                    reply.merge(rejected(&part, refusal));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(reply)
-    }
-
-    async fn export_halves(
-        &self,
-        part: &Bytes,
-        refusal: Refusal,
-        is_whole: bool,
-        deadline: Option<Instant>,
-    ) -> Result<ExportReply, ExportError> {
-        let Ok(Some(halves)) = halve(part) else {
-            return if is_whole {
-                Err(ExportError::TooLarge(refusal))
-            } else {
-                Ok(rejected(part, refusal))
-            };
+        let mode = Mode::Waiting {
+            deadline: timeout,
+            retry_until: self.shared.timeout,
         };
-        let (n_halves, mut n_refused) = (halves.len(), 0);
-        let mut reply = ExportReply::default();
-        for half in halves {
-            match self.send(half.clone(), deadline).await {
-                Ok(answer) => reply.merge(answer),
-                Err(ExportError::TooLarge(refusal) | ExportError::Permanent(refusal)) => {
-                    n_refused += 1;
-                    reply.merge(rejected(&half, refusal));
+        let retry = Some(RetrySettings::WAITING);
+        let outcome = self.deliver(signal, request, headers, mode, retry).await;
+        outcome.into_result()
+    }
+
+    /// Sends a request that is nobody else's to send again, until it is taken, refused for good or
+    /// given up: see [`Mode::Queued`].
+    pub async fn export_queued(
+        &self,
+        signal: Signal,
+        request: Bytes,
+        headers: &[(String, String)],
+        retry: Option<RetrySettings>,
+    ) -> Outcome {
+        self.deliver(signal, request, headers, Mode::Queued, retry)
+            .await
+    }
+
+    /// Sends a request in parts that are small enough, one after the other.
+    pub async fn deliver(
+        &self,
+        signal: Signal,
+        request: Bytes,
+        headers: &[(String, String)],
+        mode: Mode,
+        retry: Option<RetrySettings>,
+    ) -> Outcome {
+        let start = Instant::now();
+        let settings = DeliverySettings {
+            part_bytes_max: self.shared.part_bytes_max,
+            mode,
+            retry,
+            seed: RandomState::new().hash_one(()),
+        };
+        let headers = match own_headers(headers) {
+            Ok(headers) => headers,
+            Err(refusal) => {
+                let n_items = count_items(signal, &request).unwrap_or_default();
+                return Outcome::failed(n_items, ExportError::Permanent(refusal));
+            }
+        };
+        let mut delivery = match Delivery::new(signal, &request, settings) {
+            Ok(delivery) => delivery,
+            Err(malformed) => {
+                return Outcome::failed(0, ExportError::Permanent(malformed.into()));
+            }
+        };
+        drop(request);
+        loop {
+            match delivery.next(start.elapsed()) {
+                Step::Send(part) => {
+                    let left = match mode {
+                        Mode::Waiting {
+                            deadline: Some(deadline),
+                            ..
+                        } => deadline.saturating_sub(start.elapsed()),
+                        _ => Duration::MAX,
+                    };
+                    let timeout = left.min(self.shared.timeout);
+                    let answer = self.send(signal, part, &headers, timeout).await;
+                    delivery.answered(answer, start.elapsed());
                 }
-                Err(error) => return Err(error),
+                Step::Wait(delay) => tokio::time::sleep(delay).await,
+                Step::Done(outcome) => return outcome,
             }
         }
-        if is_whole && n_refused == n_halves {
-            return Err(ExportError::TooLarge(refusal));
-        }
-        Ok(reply)
     }
 
     async fn send(
         &self,
+        signal: Signal,
         request: Bytes,
-        deadline: Option<Instant>,
+        headers: &Headers,
+        timeout: Duration,
     ) -> Result<ExportReply, ExportError> {
-        let timeout = deadline.map_or(self.timeout, |deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            left.min(self.timeout)
-        });
+        let mut headers = headers.clone();
+        if let Some(tokens) = &self.shared.tokens {
+            let token = tokens
+                .header()
+                .map_err(|error| ExportError::unreachable(error.to_string()))?;
+            headers.push(token);
+        }
         let sending = async {
-            match &self.client {
-                Client::Grpc(client) => client.send(request, timeout).await,
-                Client::Http(client) => client.send(request).await,
+            match &self.shared.client {
+                Client::Grpc(client) => client.send(signal, request, headers, timeout).await,
+                Client::Http(client) => client.send(signal, request, headers).await,
             }
         };
         tokio::time::timeout(timeout, sending)
@@ -286,10 +294,16 @@ impl Exporter {
     }
 }
 
-/// What is reported of a part that was refused for good while others were taken.
-fn rejected(part: &[u8], refusal: Refusal) -> ExportReply {
-    ExportReply {
-        rejected: count_records(part).unwrap_or(0),
-        message: refusal.message,
+impl std::fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exporter").finish_non_exhaustive()
     }
+}
+
+fn own_headers(headers: &[(String, String)]) -> Result<Headers, Refusal> {
+    let headers = headers.iter();
+    headers
+        .map(|(name, value)| endpoint::header(name, value))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Refusal::new(Code::InvalidArgument, error.to_string()))
 }

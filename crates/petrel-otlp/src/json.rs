@@ -1,4 +1,4 @@
-//! OTLP/JSON, written as protobuf while it is read: no objects in between, so a request takes about
+//! OTLP/JSON of all signals, written as protobuf while it is read: no objects in between, so a request takes about
 //! as much memory as it has bytes, however many empty things it is made of.
 //!
 //! Read leniently, as OTLP and protobuf's JSON allow: `null` for absent, numbers also as strings,
@@ -6,6 +6,7 @@
 //! unknown fields ignored. What is not understood of a known field refuses the request.
 
 mod schema;
+mod write;
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +18,9 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserializer, de};
 
-use self::schema::{Field, Kind, Presence, REQUEST};
+use self::schema::{Field, Kind, Presence};
+pub use self::write::protobuf_to_json;
+use crate::signal::Signal;
 use crate::status::{Code, Refusal};
 use crate::wire::{FIXED32, FIXED64, LENGTH, VARINT, put_varint, tag};
 
@@ -25,11 +28,11 @@ use crate::wire::{FIXED32, FIXED64, LENGTH, VARINT, put_varint, tag};
 ///
 /// # Errors
 /// A [`Refusal`] with `InvalidArgument` that says what is wrong and at which byte, give or take one.
-pub fn json_to_protobuf(json: &[u8]) -> Result<Bytes, Refusal> {
+pub fn json_to_protobuf(signal: Signal, json: &[u8]) -> Result<Bytes, Refusal> {
     let mut out = Vec::with_capacity(json.len() / 2);
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let request = Message {
-        fields: &REQUEST,
+        fields: schema::request(signal),
         out: &mut out,
     };
     request
@@ -261,8 +264,12 @@ impl FieldValue<'_> {
             Kind::Int32 => i32::try_from(value)
                 .ok()
                 .map(|value| i64::from(value) as u64),
-            Kind::Int64 => i64::try_from(value).ok().map(|value| value as u64),
-            Kind::Fixed64 => u64::try_from(value).ok(),
+            // Small either way: the sign is the lowest bit.
+            Kind::Sint32 => i32::try_from(value)
+                .ok()
+                .map(|value| u64::from(((value << 1) ^ (value >> 31)) as u32)),
+            Kind::Int64 | Kind::Sfixed64 => i64::try_from(value).ok().map(|value| value as u64),
+            Kind::Uint64 | Kind::Fixed64 => u64::try_from(value).ok(),
             Kind::Double => {
                 self.put_double(value as f64);
                 return Ok(());
@@ -274,7 +281,7 @@ impl FieldValue<'_> {
         };
         match self.field.kind {
             Kind::Fixed32 => self.put_fixed(FIXED32, &(bits as u32).to_le_bytes()),
-            Kind::Fixed64 => self.put_fixed(FIXED64, &bits.to_le_bytes()),
+            Kind::Fixed64 | Kind::Sfixed64 => self.put_fixed(FIXED64, &bits.to_le_bytes()),
             _ => self.put_varint(bits),
         }
         Ok(())

@@ -1,15 +1,17 @@
-//! What answers a request that was taken: `ExportLogsServiceResponse`.
+//! What answers a request that was taken: `ExportLogsServiceResponse` and its like of other signals,
+//! which are the same in protobuf.
 
 use bytes::Bytes;
 use prost::Message;
 use serde_json::json;
 
 use crate::proto::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
+use crate::signal::Signal;
 
-/// A request was taken, wholly or but for some records, which are not to be sent again.
+/// A request was taken, wholly or but for some items, which are not to be sent again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExportReply {
-    /// Log records that were not taken.
+    /// Log records, spans or data points that were not taken.
     pub rejected: u64,
     /// Why, or a warning where nothing was rejected.
     pub message: String,
@@ -52,14 +54,14 @@ impl ExportReply {
             .into()
     }
 
-    /// As JSON.
+    /// As JSON, where fields have the names of the signal.
     #[must_use]
-    pub fn to_json(&self) -> Bytes {
+    pub fn to_json(&self, signal: Signal) -> Bytes {
         if self.is_full_success() {
             return Bytes::from_static(b"{}");
         }
         let partial_success = json!({
-            "rejectedLogRecords": self.rejected.to_string(),
+            signal.rejected_field(): self.rejected.to_string(),
             "errorMessage": self.message,
         });
         Bytes::from(json!({"partialSuccess": partial_success}).to_string())
@@ -72,14 +74,14 @@ impl ExportReply {
     }
 
     /// Reads a response in JSON; `None` when it is none.
-    pub(crate) fn from_json(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_json(signal: Signal, bytes: &[u8]) -> Option<Self> {
         if bytes.trim_ascii().is_empty() {
             return Some(Self::default());
         }
         let response: serde_json::Value = serde_json::from_slice(bytes).ok()?;
         let partial = &response.as_object()?.get("partialSuccess");
         let field = |name| partial.and_then(|partial| partial.get(name));
-        let rejected = match field("rejectedLogRecords") {
+        let rejected = match field(signal.rejected_field()) {
             Some(serde_json::Value::String(text)) => text.parse().ok()?,
             Some(number) => number.as_u64().unwrap_or(0),
             None => 0,

@@ -1,6 +1,7 @@
 //! Settings of TLS and of bearer tokens, and the type that keeps a secret out of logs.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -119,4 +120,68 @@ pub struct BearerAuth {
     /// Tokens: a receiver takes each of them, an exporter sends the first. A file may hold several, one
     /// a line, and is read anew when it changes.
     pub tokens: Vec<Source>,
+}
+
+/// A certificate, a key or a token that cannot be used. Never shows what is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum SecurityError {
+    /// The system does not give the file.
+    #[error("cannot read the {what} {}: {source}", path.display())]
+    Read {
+        /// What it should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is there and of no use.
+    #[error("the {what} {place} cannot be used: {reason}")]
+    Invalid {
+        /// What it should be.
+        what: &'static str,
+        /// The file, or where else it comes from.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Source {
+    /// Where it comes from, for a person.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Text(_) => "in the configuration".to_owned(),
+        }
+    }
+
+    /// The file to look at for changes.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(path.clone()),
+            Self::Text(_) => None,
+        }
+    }
+
+    /// What is in it; `what` is said where it cannot be read.
+    pub(crate) fn read(&self, what: &'static str) -> Result<Vec<u8>, SecurityError> {
+        match self {
+            Self::Text(text) => Ok(text.expose().as_bytes().to_vec()),
+            Self::File(path) => std::fs::read(path).map_err(|source| SecurityError::Read {
+                what,
+                path: path.clone(),
+                source,
+            }),
+        }
+    }
+
+    /// An error that says where this comes from.
+    pub(crate) fn invalid(&self, what: &'static str, reason: impl fmt::Display) -> SecurityError {
+        SecurityError::Invalid {
+            what,
+            place: self.place(),
+            reason: reason.to_string(),
+        }
+    }
 }

@@ -44,4 +44,22 @@ impl Signal {
             Self::Metrics => "/v1/metrics",
         }
     }
+
+    /// Where OTLP/gRPC takes it.
+    pub(crate) const fn grpc_path(self) -> &'static str {
+        match self {
+            Self::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            Self::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        }
+    }
+
+    /// What JSON calls the number of items that were rejected.
+    pub(crate) const fn rejected_field(self) -> &'static str {
+        match self {
+            Self::Logs => "rejectedLogRecords",
+            Self::Traces => "rejectedSpans",
+            Self::Metrics => "rejectedDataPoints",
+        }
+    }
 }

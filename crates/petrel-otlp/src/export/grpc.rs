@@ -6,52 +6,58 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use tonic::transport::{Channel, Endpoint};
 use tower::ServiceExt;
 
-use super::endpoint::{grpc_uri, headers};
-use super::{Compression, EndpointError, ExportError, ExporterSettings, RESPONSE_BYTES_MAX};
-use crate::compress::{pack, unpack};
+use super::connect::{Connector, NotConnected};
+use super::endpoint::{Target, headers};
+use super::{
+    Compression, EndpointError, ExportError, ExporterSettings, Headers, Protocol,
+    RESPONSE_BYTES_MAX,
+};
+use crate::compress::{Packing, pack, unpack};
 use crate::reply::ExportReply;
+use crate::signal::Signal;
 use crate::status::{Code, Refusal, code_of_http};
 
-const EXPORT_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 /// As the server's: answers are small, but other streams of a connection may be large.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// How long a connection may take to come about; the request's own timeout may end it sooner.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// `grpc-timeout` has at most eight digits: that many milliseconds are over a day.
 const TIMEOUT_MILLIS_MAX: u128 = 99_999_999;
 
-#[derive(Clone, Debug)]
 pub(super) struct GrpcExporter {
-    channel: Channel,
-    endpoint: String,
+    /// In the order of [`Signal::ALL`].
+    hops: [Hop; 3],
     compression: Compression,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+#[derive(Clone)]
+struct Hop {
+    target: Target,
+    channel: Channel,
+}
+
 impl GrpcExporter {
     pub(super) fn new(settings: &ExporterSettings) -> Result<Self, EndpointError> {
-        let invalid = |error: tonic::transport::Error| EndpointError::Invalid {
-            endpoint: settings.endpoint.clone(),
-            expected: "host and port",
-            reason: error.to_string(),
-        };
-        let endpoint = Endpoint::new(grpc_uri(&settings.endpoint)?)
-            .and_then(|endpoint| endpoint.user_agent(settings.user_agent.as_str()))
-            .map_err(invalid)?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(STREAM_WINDOW)
-            .http2_adaptive_window(false);
+        let mut hops: Vec<Hop> = Vec::new();
+        for signal in Signal::ALL {
+            let endpoint = settings.endpoints.of(signal);
+            let target = Target::new(Protocol::Grpc, endpoint, signal, settings.tls.is_some())?;
+            let same = hops.iter().find(|hop| hop.target.is_same_hop(&target));
+            hops.push(match same {
+                Some(hop) => hop.clone(),
+                None => Hop::new(target, settings)?,
+            });
+        }
+        let hops = hops
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("there are three signals"));
         Ok(Self {
-            channel: endpoint.connect_lazy(),
-            endpoint: settings.endpoint.clone(),
+            hops,
             compression: settings.compression,
             headers: headers(&settings.headers)?,
         })
@@ -59,12 +65,15 @@ impl GrpcExporter {
 
     pub(super) async fn send(
         &self,
+        signal: Signal,
         request: Bytes,
+        headers: Headers,
         timeout: Duration,
     ) -> Result<ExportReply, ExportError> {
-        let request = self.request(request, timeout);
-        let response = self.channel.clone().oneshot(request).await;
-        let response = response.map_err(|error| self.unreachable(&error, timeout))?;
+        let hop = &self.hops[signal as usize];
+        let request = self.request(signal, request, headers, timeout);
+        let response = hop.channel.clone().oneshot(request).await;
+        let response = response.map_err(|error| hop.failure(&error, timeout))?;
         let (parts, body) = response.into_parts();
         // An answer without a message has its status in the headers.
         if let Some(refusal) = Refusal::from_trailers(&parts.headers)
@@ -73,26 +82,32 @@ impl GrpcExporter {
             return Err(ExportError::from_grpc(refusal));
         }
         let body = Limited::new(body, RESPONSE_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| self.unreachable(&*error, timeout))?;
+        let body = body.map_err(
+            |error| match error.is::<http_body_util::LengthLimitError>() {
+                true => ExportError::unreadable(),
+                false => hop.failure(&*error, timeout),
+            },
+        )?;
         let status = body.trailers().and_then(Refusal::from_trailers);
         match status.or_else(|| Refusal::from_trailers(&parts.headers)) {
             Some(status) if status.code == Code::Ok => {}
             Some(status) => return Err(ExportError::from_grpc(status)),
             None => return Err(without_status(parts.status)),
         }
-        read_reply(&parts.headers, &body.to_bytes()).ok_or_else(|| {
-            let message = "the next hop took the request, but its answer cannot be read";
-            ExportError::Permanent(Refusal::new(Code::Internal, message))
-        })
+        read_reply(&parts.headers, &body.to_bytes()).ok_or_else(ExportError::unreadable)
     }
 
-    fn request(&self, request: Bytes, timeout: Duration) -> Request<tonic::body::Body> {
-        let (packed, message) = match self.compression {
-            Compression::None => (false, request),
-            Compression::Gzip(level) => (true, pack(&request, level)),
-        };
+    fn request(
+        &self,
+        signal: Signal,
+        request: Bytes,
+        own_headers: Headers,
+        timeout: Duration,
+    ) -> Request<tonic::body::Body> {
+        let encoding = self.compression.name();
+        let message = pack(self.compression, request);
         let mut head = BytesMut::with_capacity(5);
-        head.put_u8(u8::from(packed));
+        head.put_u8(u8::from(encoding.is_some()));
         head.put_u32(message.len() as u32);
         let body = Message {
             pieces: [Some(head.freeze()), Some(message)],
@@ -100,16 +115,18 @@ impl GrpcExporter {
         let mut request = Request::new(tonic::body::Body::new(body));
         *request.method_mut() = Method::POST;
         *request.version_mut() = http::Version::HTTP_2;
-        *request.uri_mut() = http::Uri::from_static(EXPORT_PATH);
+        *request.uri_mut() = Uri::from_static(signal.grpc_path());
         let headers = request.headers_mut();
-        headers.extend(self.headers.iter().cloned());
+        for (name, value) in self.headers.iter().cloned().chain(own_headers) {
+            headers.insert(name, value);
+        }
         let content_type = HeaderValue::from_static("application/grpc");
         headers.insert(header::CONTENT_TYPE, content_type);
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        let accepted = HeaderValue::from_static("identity,gzip");
+        let accepted = HeaderValue::from_static("identity,gzip,zstd");
         headers.insert("grpc-accept-encoding", accepted);
-        if packed {
-            headers.insert("grpc-encoding", HeaderValue::from_static("gzip"));
+        if let Some(encoding) = encoding {
+            headers.insert("grpc-encoding", HeaderValue::from_static(encoding));
         }
         let millis = timeout.as_millis().clamp(1, TIMEOUT_MILLIS_MAX);
         if let Ok(timeout) = HeaderValue::from_str(&format!("{millis}m")) {
@@ -117,23 +134,50 @@ impl GrpcExporter {
         }
         request
     }
+}
 
-    fn unreachable(
-        &self,
-        error: &(dyn std::error::Error + 'static),
-        timeout: Duration,
-    ) -> ExportError {
-        let mut message = format!("{}: {error}", self.endpoint);
+impl Hop {
+    fn new(target: Target, settings: &ExporterSettings) -> Result<Self, EndpointError> {
+        let invalid = |error: tonic::transport::Error| EndpointError::Invalid {
+            endpoint: target.endpoint.clone(),
+            expected: "host and port",
+            reason: error.to_string(),
+        };
+        let mut endpoint = Endpoint::new(target.uri.clone())
+            .and_then(|endpoint| endpoint.user_agent(settings.user_agent.as_str()))
+            .map_err(invalid)?
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(STREAM_WINDOW)
+            .http2_adaptive_window(false);
+        if let Some(keepalive) = settings.keepalive {
+            endpoint = endpoint
+                .http2_keep_alive_interval(keepalive.time)
+                .keep_alive_timeout(keepalive.timeout)
+                .keep_alive_while_idle(keepalive.permit_without_stream);
+        }
+        let connector = Connector::new(&target, settings.tls.as_ref(), Protocol::Grpc)?;
+        Ok(Self {
+            channel: endpoint.connect_with_connector_lazy(connector),
+            target,
+        })
+    }
+
+    /// Why no answer came.
+    fn failure(&self, error: &(dyn std::error::Error + 'static), timeout: Duration) -> ExportError {
+        let mut message = format!("{}: {error}", self.target.endpoint);
         let mut source = error.source();
         while let Some(error) = source {
             // The channel keeps to `grpc-timeout` by itself.
             if error.is::<tonic::TimeoutExpired>() {
                 return ExportError::no_answer(timeout);
             }
+            if error.is::<NotConnected>() {
+                return ExportError::unreachable(format!("{}: {error}", self.target.endpoint));
+            }
             message = format!("{message}: {error}");
             source = error.source();
         }
-        ExportError::unreachable(message)
+        ExportError::cut_off(message)
     }
 }
 
@@ -144,17 +188,14 @@ fn read_reply(headers: &HeaderMap, body: &[u8]) -> Option<ExportReply> {
         return body.is_empty().then(ExportReply::default);
     };
     let message = message.get(..u32::from_be_bytes(length) as usize)?;
-    match (
-        is_packed,
-        headers.get("grpc-encoding").map(HeaderValue::as_bytes),
-    ) {
-        (0, _) => ExportReply::from_protobuf(message),
-        (1, Some(b"gzip")) => {
-            let unpacked = unpack(message, RESPONSE_BYTES_MAX, |_| Ok::<_, Infallible>(()));
-            ExportReply::from_protobuf(&unpacked.ok()?)
-        }
-        _ => None,
+    if is_packed == 0 {
+        return ExportReply::from_protobuf(message);
     }
+    let encoding = headers.get("grpc-encoding")?;
+    let packing = Packing::of_grpc(encoding.as_bytes()).ok()??;
+    let never = |_| Ok::<_, Infallible>(());
+    let unpacked = unpack(packing, message, RESPONSE_BYTES_MAX, never);
+    ExportReply::from_protobuf(&unpacked.ok()?)
 }
 
 /// An answer that is none of gRPC's: a proxy's, most often.

@@ -1,99 +1,164 @@
-//! OTLP/HTTP with protobuf.
+//! OTLP/HTTP with protobuf or JSON, over HTTP/1.1, or HTTP/2 where TLS agrees on it.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::endpoint::{headers, http_uri};
-use super::{Compression, EndpointError, ExportError, ExporterSettings, RESPONSE_BYTES_MAX};
-use crate::compress::pack;
+use super::connect::Connector;
+use super::endpoint::{Target, header, headers};
+use super::{
+    Compression, Encoding, EndpointError, ExportError, ExporterSettings, Headers, Protocol,
+    RESPONSE_BYTES_MAX,
+};
+use crate::compress::{Packing, pack, unpack};
+use crate::json::protobuf_to_json;
 use crate::reply::ExportReply;
-use crate::status::{Code, Refusal};
+use crate::signal::Signal;
+use crate::status::Refusal;
 
-const PROTOBUF: &str = "application/x-protobuf";
+const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Bytes of a refusal that are read, as in the Collector.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
-/// How long a connection may take to come about; the request's own timeout may end it sooner.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an unused connection is kept; below what servers and their proxies wait, most often 60 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// What a Collector says, with status 400, of a body over its limit.
 const COLLECTOR_TOO_LARGE: &str = "request body too large";
 
-#[derive(Clone, Debug)]
 pub(super) struct HttpExporter {
-    client: Client<HttpConnector, Full<Bytes>>,
-    uri: Uri,
+    /// In the order of [`Signal::ALL`].
+    hops: [Hop; 3],
     compression: Compression,
+    encoding: Encoding,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Clone)]
+struct Hop {
+    target: Target,
+    client: Client<Connector, Full<Bytes>>,
 }
 
 impl HttpExporter {
     pub(super) fn new(settings: &ExporterSettings) -> Result<Self, EndpointError> {
-        let uri = http_uri(&settings.endpoint)?;
-        let mut all = vec![("user-agent".to_owned(), settings.user_agent.clone())];
-        all.extend(settings.headers.iter().cloned());
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let mut hops: Vec<Hop> = Vec::new();
+        for signal in Signal::ALL {
+            let endpoint = settings.endpoints.of(signal);
+            let target = Target::new(Protocol::Http, endpoint, signal, settings.tls.is_some())?;
+            let same = hops.iter().find(|hop| hop.target.is_same_hop(&target));
+            let client = match same {
+                Some(hop) => hop.client.clone(),
+                None => client(&target, settings)?,
+            };
+            hops.push(Hop { target, client });
+        }
+        let hops = hops
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("there are three signals"));
+        let mut all = vec![header("user-agent", &settings.user_agent)?];
+        all.extend(headers(&settings.headers)?);
         Ok(Self {
-            client: Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE_TIMEOUT)
-                .build(connector),
-            uri,
+            hops,
             compression: settings.compression,
-            headers: headers(&all)?,
+            encoding: settings.encoding,
+            headers: all,
         })
     }
 
-    pub(super) async fn send(&self, request: Bytes) -> Result<ExportReply, ExportError> {
-        let response = self.client.request(self.request(request)).await;
-        let response = response.map_err(|error| {
-            // The error itself only says "client error (Connect)".
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            let cause = cause.unwrap_or_else(|| error.to_string());
-            ExportError::unreachable(format!("{}: {cause}", self.uri))
-        })?;
+    pub(super) async fn send(
+        &self,
+        signal: Signal,
+        request: Bytes,
+        headers: Headers,
+    ) -> Result<ExportReply, ExportError> {
+        let hop = &self.hops[signal as usize];
+        let request = self.request(signal, request, headers)?;
+        let response = hop.client.request(request).await;
+        let response = response.map_err(|error| hop.failure(&error))?;
         let (parts, body) = response.into_parts();
         let is_json = parts.headers.get(header::CONTENT_TYPE).is_some_and(is_json);
         if !parts.status.is_success() {
-            let body = read(body, REFUSAL_BYTES_MAX).await.unwrap_or_default();
-            let refusal = Refusal::from_http(parts.status, &body, is_json);
+            let body = read(body, &parts.headers, REFUSAL_BYTES_MAX).await;
+            let refusal = Refusal::from_http(parts.status, &body.unwrap_or_default(), is_json);
             return Err(classify(parts.status, refusal, &parts.headers));
         }
-        let body = read(body, RESPONSE_BYTES_MAX).await;
+        let body = read(body, &parts.headers, RESPONSE_BYTES_MAX).await;
         let reply = body.and_then(|body| match is_json {
-            true => ExportReply::from_json(&body),
+            true => ExportReply::from_json(signal, &body),
             false => ExportReply::from_protobuf(&body),
         });
-        reply.ok_or_else(|| {
-            let message = "the next hop took the request, but its answer cannot be read";
-            ExportError::Permanent(Refusal::new(Code::Internal, message))
-        })
+        reply.ok_or_else(ExportError::unreadable)
     }
 
-    fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
-        let (packed, body) = match self.compression {
-            Compression::None => (false, body),
-            Compression::Gzip(level) => (true, pack(&body, level)),
+    fn request(
+        &self,
+        signal: Signal,
+        body: Bytes,
+        own_headers: Headers,
+    ) -> Result<Request<Full<Bytes>>, ExportError> {
+        let (content_type, body) = match self.encoding {
+            Encoding::Protobuf => (PROTOBUF, body),
+            Encoding::Json => {
+                let json = protobuf_to_json(signal, &body);
+                let json = json.map_err(|malformed| ExportError::Permanent(malformed.into()))?;
+                (JSON, json)
+            }
         };
-        let mut request = Request::new(Full::new(body));
+        let mut request = Request::new(Full::new(pack(self.compression, body)));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = self.hops[signal as usize].target.uri.clone();
         let headers = request.headers_mut();
-        headers.extend(self.headers.iter().cloned());
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
-        if packed {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        for (name, value) in self.headers.iter().cloned().chain(own_headers) {
+            headers.insert(name, value);
         }
-        request
+        headers.insert(header::CONTENT_TYPE, content_type);
+        let accepted = HeaderValue::from_static("gzip, zstd");
+        headers.insert(header::ACCEPT_ENCODING, accepted);
+        if let Some(encoding) = self.compression.name() {
+            let encoding = HeaderValue::from_static(encoding);
+            headers.insert(header::CONTENT_ENCODING, encoding);
+        }
+        Ok(request)
+    }
+}
+
+fn client(
+    target: &Target,
+    settings: &ExporterSettings,
+) -> Result<Client<Connector, Full<Bytes>>, EndpointError> {
+    let connector = Connector::new(target, settings.tls.as_ref(), Protocol::Http)?;
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT);
+    if let Some(keepalive) = settings.keepalive {
+        builder
+            .http2_keep_alive_interval(keepalive.time)
+            .http2_keep_alive_timeout(keepalive.timeout)
+            .http2_keep_alive_while_idle(keepalive.permit_without_stream);
+    }
+    Ok(builder.build(connector))
+}
+
+impl Hop {
+    /// Why no answer came.
+    fn failure(&self, error: &hyper_util::client::legacy::Error) -> ExportError {
+        // The error itself only says "client error (Connect)".
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        let cause = cause.unwrap_or_else(|| error.to_string());
+        let message = format!("{}: {cause}", self.target.endpoint);
+        if error.is_connect() {
+            ExportError::unreachable(message)
+        } else {
+            ExportError::cut_off(message)
+        }
     }
 }
 
@@ -101,10 +166,19 @@ fn is_json(content_type: &HeaderValue) -> bool {
     content_type.as_bytes().starts_with(b"application/json")
 }
 
-/// A body of at most `bytes_max` bytes; `None` when it is longer or breaks off.
-async fn read(body: Incoming, bytes_max: usize) -> Option<Bytes> {
-    let body = Limited::new(body, bytes_max).collect().await.ok()?;
-    Some(body.to_bytes())
+/// A body, unpacked, of at most `bytes_max` bytes; `None` when it is longer or breaks off.
+async fn read(body: Incoming, headers: &HeaderMap, bytes_max: usize) -> Option<Bytes> {
+    let body = Limited::new(body, bytes_max)
+        .collect()
+        .await
+        .ok()?
+        .to_bytes();
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    let encoding = encoding.map_or(&b""[..], HeaderValue::as_bytes);
+    match Packing::of_http(encoding).ok()? {
+        None => Some(body),
+        Some(packing) => unpack(packing, &body, bytes_max, |_| Ok::<_, Infallible>(())).ok(),
+    }
 }
 
 /// OTLP's rule for HTTP: of all refusals these four may be sent again.
@@ -141,6 +215,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::Code;
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

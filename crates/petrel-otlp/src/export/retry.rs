@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use tokio::time::Instant;
-
-use super::{ExportError, Exporter};
-use crate::reply::ExportReply;
 
 /// `retry_on_failure` of a Collector's exporter, with its defaults.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +18,17 @@ pub struct RetrySettings {
     pub max_elapsed_time: Duration,
     /// The interval is off by at most this share, at random, either way. Default 0.5.
     pub randomization_factor: f64,
+}
+
+impl RetrySettings {
+    /// Shorter ones, for a request whose sender waits.
+    pub(super) const WAITING: Self = Self {
+        initial_interval: Duration::from_millis(200),
+        multiplier: 1.5,
+        max_interval: Duration::from_secs(2),
+        max_elapsed_time: Duration::ZERO,
+        randomization_factor: 0.5,
+    };
 }
 
 impl Default for RetrySettings {
@@ -56,6 +62,11 @@ impl Backoff {
         }
     }
 
+    /// Begins anew with the shortest delay: after something was taken.
+    pub fn reset(&mut self) {
+        self.interval = self.settings.initial_interval;
+    }
+
     /// How long to wait before the next attempt, never less than `asked`; `None` to give up, when that
     /// would be later than may be. `elapsed` is since the first attempt.
     pub fn delay(&mut self, elapsed: Duration, asked: Option<Duration>) -> Option<Duration> {
@@ -70,30 +81,6 @@ impl Backoff {
         let is_last =
             !settings.max_elapsed_time.is_zero() && elapsed + delay > settings.max_elapsed_time;
         (!is_last).then_some(delay)
-    }
-}
-
-/// Sends a request until it is taken, refused for good, or given up. For requests that are nobody's
-/// to send again: a sender that waits for our answer does it itself.
-///
-/// # Errors
-/// The last [`ExportError`].
-pub async fn export_with_retry(
-    exporter: &Exporter,
-    request: Bytes,
-    mut backoff: Backoff,
-) -> Result<ExportReply, ExportError> {
-    let start = Instant::now();
-    loop {
-        let error = match exporter.export(request.clone(), None).await {
-            Err(ExportError::Retryable(refusal)) => refusal,
-            result => return result,
-        };
-        let Some(delay) = backoff.delay(start.elapsed(), error.retry_after) else {
-            return Err(ExportError::Retryable(error));
-        };
-        tracing::debug!(%error, ?delay, "sending again later");
-        tokio::time::sleep(delay).await;
     }
 }
 

@@ -1,4 +1,9 @@
-//! OTLP's log messages as tables: the name of each field in JSON, its number, and what it holds.
+//! OTLP's messages as tables: the name of each field in JSON, its number, and what it holds.
+
+mod metrics;
+mod traces;
+
+use crate::signal::Signal;
 
 /// A field of a message.
 pub(super) struct Field {
@@ -18,9 +23,12 @@ pub(super) enum Kind {
     Bool,
     Uint32,
     Int32,
+    Sint32,
     Int64,
+    Uint64,
     Fixed32,
     Fixed64,
+    Sfixed64,
     Double,
     Message(&'static [Field]),
 }
@@ -30,8 +38,10 @@ pub(super) enum Kind {
 pub(super) enum Presence {
     /// Unless it has the default of its type.
     Implicit,
-    /// Always: one of several kinds of a value, or a message.
+    /// Always: one that may be absent, or a message.
     Explicit,
+    /// Always, and of those of a message at most one: the last.
+    OneOf,
     /// Once for each entry.
     Repeated,
 }
@@ -44,9 +54,9 @@ impl Kind {
             Self::Base64 => "base64",
             Self::Bool => "true or false",
             Self::Uint32 | Self::Fixed32 => "an unsigned number of 32 bits",
-            Self::Int32 => "a number of 32 bits",
-            Self::Int64 => "a number of 64 bits",
-            Self::Fixed64 => "an unsigned number of 64 bits",
+            Self::Int32 | Self::Sint32 => "a number of 32 bits",
+            Self::Int64 | Self::Sfixed64 => "a number of 64 bits",
+            Self::Uint64 | Self::Fixed64 => "an unsigned number of 64 bits",
             Self::Double => "a number",
             Self::Message(_) => "an object",
         }
@@ -73,16 +83,32 @@ const fn repeated(name: &'static str, number: u32, kind: Kind) -> Field {
     }
 }
 
-/// A kind that an `AnyValue` may have.
-const fn either(name: &'static str, number: u32, kind: Kind) -> Field {
+/// A number that may be absent.
+const fn optional(name: &'static str, number: u32, kind: Kind) -> Field {
     Field {
         presence: Presence::Explicit,
         ..field(name, number, kind)
     }
 }
 
-pub(super) static REQUEST: [Field; 1] =
-    [repeated("resourceLogs", 1, Kind::Message(&RESOURCE_LOGS))];
+/// One of the kinds that a value may have.
+const fn either(name: &'static str, number: u32, kind: Kind) -> Field {
+    Field {
+        presence: Presence::OneOf,
+        ..field(name, number, kind)
+    }
+}
+
+/// The request of a signal.
+pub(super) fn request(signal: Signal) -> &'static [Field] {
+    match signal {
+        Signal::Logs => &LOGS_REQUEST,
+        Signal::Traces => &traces::REQUEST,
+        Signal::Metrics => &metrics::REQUEST,
+    }
+}
+
+static LOGS_REQUEST: [Field; 1] = [repeated("resourceLogs", 1, Kind::Message(&RESOURCE_LOGS))];
 
 static RESOURCE_LOGS: [Field; 3] = [
     field("resource", 1, Kind::Message(&RESOURCE)),
@@ -140,8 +166,8 @@ static ANY_VALUE: [Field; 7] = [
     either("boolValue", 2, Kind::Bool),
     either("intValue", 3, Kind::Int64),
     either("doubleValue", 4, Kind::Double),
-    field("arrayValue", 5, Kind::Message(&ARRAY_VALUE)),
-    field("kvlistValue", 6, Kind::Message(&KEY_VALUE_LIST)),
+    either("arrayValue", 5, Kind::Message(&ARRAY_VALUE)),
+    either("kvlistValue", 6, Kind::Message(&KEY_VALUE_LIST)),
     either("bytesValue", 7, Kind::Base64),
 ];
 

@@ -1,7 +1,7 @@
 //! The gate at the front door: bytes of requests in flight, counted before anything is decoded.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::status::Refusal;
@@ -12,7 +12,7 @@ pub const IN_FLIGHT_BYTES_MAX_DEFAULT: usize = 96 << 20;
 pub const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
 /// Counts the bytes of all requests that were received and not yet answered. Full, it refuses with a
-/// delay; it never makes anybody wait. Clones share one count.
+/// delay; it never makes anybody wait. Under pressure it refuses everything. Clones share one count.
 #[derive(Clone, Debug)]
 pub struct Admission {
     gate: Arc<Gate>,
@@ -21,7 +21,9 @@ pub struct Admission {
 #[derive(Debug)]
 struct Gate {
     in_flight: AtomicUsize,
-    bytes_max: usize,
+    n_requests: AtomicUsize,
+    bytes_max: AtomicUsize,
+    has_pressure: AtomicBool,
     retry_after: Duration,
 }
 
@@ -38,7 +40,9 @@ impl Admission {
         Self {
             gate: Arc::new(Gate {
                 in_flight: AtomicUsize::new(0),
-                bytes_max,
+                n_requests: AtomicUsize::new(0),
+                bytes_max: AtomicUsize::new(bytes_max),
+                has_pressure: AtomicBool::new(false),
                 retry_after,
             }),
         }
@@ -50,13 +54,50 @@ impl Admission {
         self.gate.in_flight.load(Ordering::Relaxed)
     }
 
-    /// A request of which nothing has come in yet.
+    /// Requests in flight now.
     #[must_use]
-    pub fn admit(&self) -> InFlight {
-        InFlight {
+    pub fn n_requests(&self) -> usize {
+        self.gate.n_requests.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that may be in flight.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.gate.bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Changes the bound from now on; what is in flight stays.
+    pub fn set_bytes_max(&self, bytes_max: usize) {
+        self.gate.bytes_max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    /// Refuses every request from now on, or no longer: for whoever watches the process's memory.
+    pub fn set_pressure(&self, has_pressure: bool) {
+        self.gate
+            .has_pressure
+            .store(has_pressure, Ordering::Relaxed);
+    }
+
+    /// Whether every request is refused.
+    #[must_use]
+    pub fn has_pressure(&self) -> bool {
+        self.gate.has_pressure.load(Ordering::Relaxed)
+    }
+
+    /// A request of which nothing has come in yet.
+    ///
+    /// # Errors
+    /// A retryable [`Refusal`] under pressure.
+    pub fn admit(&self) -> Result<InFlight, Refusal> {
+        if self.has_pressure() {
+            let message = "memory is short";
+            return Err(Refusal::later(message, self.gate.retry_after));
+        }
+        self.gate.n_requests.fetch_add(1, Ordering::Relaxed);
+        Ok(InFlight {
             gate: Arc::clone(&self.gate),
             n_bytes: 0,
-        }
+        })
     }
 }
 
@@ -75,7 +116,7 @@ impl InFlight {
     /// A retryable [`Refusal`] when they would not.
     pub fn expect(&self, n_bytes: usize) -> Result<(), Refusal> {
         let in_flight = self.gate.in_flight.load(Ordering::Relaxed);
-        if in_flight.saturating_add(n_bytes) > self.gate.bytes_max {
+        if in_flight.saturating_add(n_bytes) > self.bytes_max() {
             return Err(self.refusal());
         }
         Ok(())
@@ -88,7 +129,7 @@ impl InFlight {
     pub fn grow(&mut self, n_bytes: usize) -> Result<(), Refusal> {
         let before = self.gate.in_flight.fetch_add(n_bytes, Ordering::Relaxed);
         self.n_bytes += n_bytes;
-        if before.saturating_add(n_bytes) > self.gate.bytes_max {
+        if before.saturating_add(n_bytes) > self.bytes_max() {
             return Err(self.refusal());
         }
         Ok(())
@@ -101,8 +142,18 @@ impl InFlight {
         self.gate.in_flight.fetch_sub(n_bytes, Ordering::Relaxed);
     }
 
+    /// Bytes that this request has in flight.
+    #[must_use]
+    pub fn n_bytes(&self) -> usize {
+        self.n_bytes
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.gate.bytes_max.load(Ordering::Relaxed)
+    }
+
     fn refusal(&self) -> Refusal {
-        let message = format!("{} bytes are in flight already", self.gate.bytes_max);
+        let message = format!("{} bytes are in flight already", self.bytes_max());
         Refusal::later(message, self.gate.retry_after)
     }
 }
@@ -110,6 +161,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.shrink(self.n_bytes);
+        self.gate.n_requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -120,9 +172,9 @@ mod tests {
     #[test]
     fn what_is_dropped_leaves_the_count() {
         let admission = Admission::new(100, Duration::from_secs(2));
-        let mut first = admission.admit();
+        let mut first = admission.admit().expect("no pressure");
         first.grow(60).expect("there is room");
-        let mut second = admission.admit();
+        let mut second = admission.admit().expect("no pressure");
         assert!(second.expect(40).is_ok());
         assert!(second.expect(41).is_err());
         let refusal = second.grow(50).expect_err("no room");
@@ -131,8 +183,21 @@ mod tests {
         drop(second);
         assert_eq!(admission.in_flight(), 60);
         first.shrink(20);
-        assert_eq!(admission.in_flight(), 40);
+        assert_eq!((admission.in_flight(), admission.n_requests()), (40, 1));
+        admission.set_bytes_max(50);
+        assert!(first.expect(10).is_ok() && first.expect(11).is_err());
         drop(first);
-        assert_eq!(admission.in_flight(), 0);
+        assert_eq!((admission.in_flight(), admission.n_requests()), (0, 0));
+    }
+
+    #[test]
+    fn under_pressure_nothing_is_admitted() {
+        let admission = Admission::default();
+        admission.clone().set_pressure(true);
+        let refusal = admission.admit().expect_err("pressure");
+        assert!(refusal.is_retryable() && refusal.retry_after.is_some());
+        assert_eq!(admission.n_requests(), 0);
+        admission.set_pressure(false);
+        assert!(admission.admit().is_ok());
     }
 }

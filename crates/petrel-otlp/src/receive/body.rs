@@ -8,7 +8,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::InFlight;
-use crate::compress::{Unpack, unpack};
+use crate::compress::{Packing, Unpack, unpack};
 use crate::status::{Code, Refusal};
 
 /// Bytes before a gRPC message: whether it is packed, and its length.
@@ -81,19 +81,21 @@ where
     Ok(whole.finish())
 }
 
-/// Unpacks gzip; what comes out is counted instead of what went in.
+/// Unpacks a body; what comes out is counted instead of what went in.
 pub(super) fn unpack_counted(
+    packing: Packing,
     packed: Bytes,
     bytes_max: usize,
     in_flight: &mut InFlight,
 ) -> Result<Bytes, Refusal> {
-    let unpacked = unpack(&packed, bytes_max, |n_bytes| in_flight.grow(n_bytes)).map_err(
-        |error| match error {
-            Unpack::Damaged(error) => invalid(format!("malformed gzip: {error}")),
-            Unpack::TooLarge => Refusal::too_large("a request, unpacked,", bytes_max),
-            Unpack::Refused(refusal) => refusal,
-        },
-    )?;
+    let unpacked = unpack(packing, &packed, bytes_max, |n_bytes| {
+        in_flight.grow(n_bytes)
+    })
+    .map_err(|error| match error {
+        Unpack::Damaged(error) => invalid(format!("malformed {}: {error}", packing.name())),
+        Unpack::TooLarge => Refusal::too_large("a request, unpacked,", bytes_max),
+        Unpack::Refused(refusal) => refusal,
+    })?;
     in_flight.shrink(packed.len());
     Ok(unpacked)
 }

@@ -1,152 +1,126 @@
-//! OTLP/gRPC: the service on tonic's server, its one method read by hand.
+//! OTLP/gRPC: three services of one unary method each, read by hand on hyper's HTTP/2.
 //!
 //! By hand because a codec sees a message only when all of it is there, and answers one that is too
 //! large with OUT_OF_RANGE: here a request is counted and refused while it comes in.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use tokio::net::TcpListener;
+use hyper::body::Incoming;
 use tonic::body::Body;
-use tonic::server::NamedService;
-use tonic::transport::server::TcpIncoming;
-use tower::Service;
 
 use super::body::{GRPC_HEAD, read_grpc_message, too_slow, unpack_counted};
+use super::serve::{Speaks, serve};
 use super::{
-    Admission, CONNECTION_WINDOW, ExportReply, FRAME_MAX, LogsHandler, ReceiveSettings, Received,
-    Refusal, STREAM_WINDOW, ServeError, Server, Transport,
+    Admission, ExportReply, Handler, InFlight, Listener, LiveReceive, Received, Refusal, Server,
+    Transport, metadata,
 };
+use crate::compress::Packing;
+use crate::signal::Signal;
 use crate::status::Code;
 
-/// The service's name, which is the first part of its path.
-pub(crate) const SERVICE: &str = "opentelemetry.proto.collector.logs.v1.LogsService";
-const EXPORT_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
 
-/// Serves OTLP/gRPC until `drain` is done and the requests that were in flight then are answered.
-///
-/// # Errors
-/// [`ServeError::Ended`] when the server fails as a whole; a failed connection is none.
-pub async fn serve_grpc<H: LogsHandler>(
-    listener: TcpListener,
+/// Serves OTLP/gRPC until `drain` is done and the requests that were in flight then are answered. How
+/// long that may take is for the caller to bound. Needs a Tokio runtime.
+pub async fn serve_grpc<H: Handler>(
+    listener: Listener,
     handler: Arc<H>,
     admission: Admission,
-    settings: ReceiveSettings,
+    live: Arc<LiveReceive>,
     drain: impl Future<Output = ()> + Send,
-) -> Result<(), ServeError> {
-    let mut server = tonic::transport::Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_adaptive_window(Some(false))
-        .max_frame_size(FRAME_MAX)
-        .max_concurrent_streams(settings.concurrent_streams_max);
-    if let Some(age) = settings.connection_age_max {
-        server = server.max_connection_age(age);
-    }
-    let service = LogsService {
-        server: Arc::new(Server {
-            handler,
-            admission,
-            settings,
-        }),
+) {
+    let server = Server {
+        handler,
+        admission,
+        live,
     };
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    server
-        .add_service(service)
-        .serve_with_incoming_shutdown(incoming, drain)
-        .await?;
-    Ok(())
+    serve(listener, Arc::new(server), Speaks::Grpc, drain).await;
 }
 
-struct LogsService<H> {
-    server: Arc<Server<H>>,
-}
-
-impl<H> Clone for LogsService<H> {
-    fn clone(&self) -> Self {
-        Self {
-            server: Arc::clone(&self.server),
+impl<H: Handler> Server<H> {
+    pub(super) async fn respond_grpc(&self, request: Request<Incoming>) -> Response<Body> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        if !content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc")) {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return response;
         }
-    }
-}
-
-impl<H> NamedService for LogsService<H> {
-    const NAME: &'static str = SERVICE;
-}
-
-impl<H: LogsHandler> Service<Request<Body>> for LogsService<H> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+        let mut response = match self.call(request).await {
+            Ok(reply) => success(&reply),
+            Err(refusal) => refusal.to_status().into_http(),
+        };
+        response.headers_mut().insert(ACCEPT_ENCODING, ACCEPTED);
+        response
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let server = Arc::clone(&self.server);
-        Box::pin(async move {
-            Ok(match server.call(request).await {
-                Ok(reply) => success(&reply),
-                Err(refusal) => refusal.to_status().into_http(),
-            })
+    async fn call(&self, request: Request<Incoming>) -> Result<ExportReply, Refusal> {
+        let path = request.uri().path();
+        let signal = Signal::ALL.into_iter().find(|it| it.grpc_path() == path);
+        let (Some(signal), &Method::POST) = (signal, request.method()) else {
+            let message = format!("{path} is not implemented");
+            return Err(Refusal::new(Code::Unimplemented, message));
+        };
+        let received = self.receive_call(signal, request).await;
+        let received =
+            received.inspect_err(|it| self.handler.refused(it, signal, Transport::Grpc))?;
+        self.handler.export(received).await
+    }
+
+    async fn receive_call(
+        &self,
+        signal: Signal,
+        request: Request<Incoming>,
+    ) -> Result<Received, Refusal> {
+        let loaded = Arc::clone(&self.live.load());
+        let (parts, body) = request.into_parts();
+        let mut in_flight = self.admit(&loaded, &parts.headers)?;
+        let packing = packing(&parts.headers)?;
+        let settings = &loaded.settings;
+        let reading = read_message(packing, body, settings.request_bytes_max, &mut in_flight);
+        let read = tokio::time::timeout(settings.receive_timeout, reading).await;
+        let request = read.unwrap_or_else(|_| Err(too_slow(settings.receive_timeout)))?;
+        Ok(Received {
+            signal,
+            request,
+            transport: Transport::Grpc,
+            timeout: parts.headers.get("grpc-timeout").and_then(grpc_timeout),
+            metadata: metadata(settings, &parts.headers),
+            in_flight,
         })
     }
 }
 
-impl<H: LogsHandler> Server<H> {
-    async fn call(&self, request: Request<Body>) -> Result<ExportReply, Refusal> {
-        if request.uri().path() != EXPORT_PATH || request.method() != Method::POST {
-            let message = format!("{} is not implemented", request.uri().path());
-            return Err(Refusal::new(Code::Unimplemented, message));
-        }
-        let mut in_flight = self.admission.admit();
-        let (parts, body) = request.into_parts();
-        let timeout = self.settings.receive_timeout;
-        let reading = self.read_message(&parts.headers, body, &mut in_flight);
-        let read = tokio::time::timeout(timeout, reading).await;
-        let request = read.unwrap_or_else(|_| Err(too_slow(timeout)));
-        let request = request.inspect_err(|it| self.handler.refused(it, Transport::Grpc))?;
-        let received = Received {
-            request,
-            transport: Transport::Grpc,
-            timeout: parts.headers.get("grpc-timeout").and_then(grpc_timeout),
-            metadata: self.metadata(&parts.headers),
-        };
-        self.handler.export(received).await
-    }
+fn packing(headers: &HeaderMap) -> Result<Option<Packing>, Refusal> {
+    let Some(encoding) = headers.get("grpc-encoding") else {
+        return Ok(None);
+    };
+    Packing::of_grpc(encoding.as_bytes()).map_err(|()| {
+        Refusal::new(
+            Code::Unimplemented,
+            format!("grpc-encoding {encoding:?} is not known; gzip, zstd and identity are"),
+        )
+    })
+}
 
-    async fn read_message(
-        &self,
-        headers: &HeaderMap,
-        body: Body,
-        in_flight: &mut super::InFlight,
-    ) -> Result<Bytes, Refusal> {
-        let bytes_max = self.settings.request_bytes_max;
-        let (message, is_packed) = read_grpc_message(body, bytes_max, in_flight).await?;
-        if !is_packed {
-            return Ok(message);
-        }
-        match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
-            Some(b"gzip") => unpack_counted(message, bytes_max, in_flight),
-            Some(b"identity") | None => Err(Refusal::new(
-                Code::InvalidArgument,
-                "a packed message, but grpc-encoding does not say how",
-            )),
-            Some(other) => Err(Refusal::new(
-                Code::Unimplemented,
-                format!(
-                    "grpc-encoding {:?} is not known; gzip and identity are",
-                    String::from_utf8_lossy(other)
-                ),
-            )),
-        }
+async fn read_message(
+    packing: Option<Packing>,
+    body: Incoming,
+    bytes_max: usize,
+    in_flight: &mut InFlight,
+) -> Result<Bytes, Refusal> {
+    let (message, is_packed) = read_grpc_message(body, bytes_max, in_flight).await?;
+    match packing {
+        _ if !is_packed => Ok(message),
+        Some(packing) => unpack_counted(packing, message, bytes_max, in_flight),
+        None => Err(Refusal::new(
+            Code::InvalidArgument,
+            "a packed message, but grpc-encoding does not say how",
+        )),
     }
 }
 
@@ -166,10 +140,6 @@ fn success(reply: &ExportReply) -> Response<Body> {
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/grpc"),
-    );
-    headers.insert(
-        "grpc-accept-encoding",
-        HeaderValue::from_static("identity,gzip"),
     );
     response
 }

@@ -1,90 +1,50 @@
-//! OTLP/HTTP: protobuf and JSON on one path, HTTP/1.1 and HTTP/2 on one port.
+//! OTLP/HTTP: protobuf and JSON of three signals, HTTP/1.1 and HTTP/2 on one port.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use hyper::body::{Body as _, Incoming};
+use tonic::body::Body;
 
 use super::body::{read_http_body, too_slow, unpack_counted};
+use super::live::Loaded;
+use super::serve::{Speaks, serve};
 use super::{
-    Admission, CONNECTION_WINDOW, ExportReply, FRAME_MAX, InFlight, LogsHandler, ReceiveSettings,
-    Received, Refusal, STREAM_WINDOW, Server, Transport,
+    Admission, ExportReply, Handler, InFlight, Listener, LiveReceive, ReceiveSettings, Received,
+    Refusal, Server, SignalPaths, Transport, metadata,
 };
+use crate::compress::Packing;
 use crate::json::json_to_protobuf;
+use crate::signal::Signal;
 use crate::status::Code;
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
-/// How long a client may take for its headers.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of a refused request is read, and for how long, so that its sender hears the answer.
 const PASSED_BY_BYTES_MAX: usize = 128 << 20;
 const PASSED_BY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait after the system would not give a connection (out of file descriptors).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The same of a sender that may not send at all.
+const STRANGERS_BYTES_MAX: usize = 1 << 20;
 
-/// Serves OTLP/HTTP until `drain` is done and the requests that were in flight then are answered.
-pub async fn serve_http<H: LogsHandler>(
-    listener: TcpListener,
+/// Serves OTLP/HTTP until `drain` is done and the requests that were in flight then are answered. How
+/// long that may take is for the caller to bound. Needs a Tokio runtime.
+pub async fn serve_http<H: Handler>(
+    listener: Listener,
     handler: Arc<H>,
     admission: Admission,
-    settings: ReceiveSettings,
+    live: Arc<LiveReceive>,
     drain: impl Future<Output = ()> + Send,
 ) {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME_MAX)
-        .max_concurrent_streams(settings.concurrent_streams_max);
-    let server = Arc::new(Server {
+    let server = Server {
         handler,
         admission,
-        settings,
-    });
-    let graceful = GracefulShutdown::new();
-    let mut drain = std::pin::pin!(drain);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut drain => break,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        // Without it answers wait for a timer; a socket that cannot do it still works.
-        let _ = stream.set_nodelay(true);
-        let server = Arc::clone(&server);
-        let service = service_fn(move |request| {
-            let server = Arc::clone(&server);
-            async move { Ok::<_, Infallible>(server.respond(request).await) }
-        });
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection.into_owned());
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an OTLP/HTTP connection failed");
-            }
-        });
-    }
-    drop(listener);
-    graceful.shutdown().await;
+        live,
+    };
+    serve(listener, Arc::new(server), Speaks::Http, drain).await;
 }
 
 /// A refusal, and the HTTP status where OTLP's own table does not give it.
@@ -111,118 +71,132 @@ impl HttpRefusal {
     }
 }
 
-impl<H: LogsHandler> Server<H> {
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+impl<H: Handler> Server<H> {
+    pub(super) async fn respond_http(&self, request: Request<Incoming>) -> Response<Body> {
+        let loaded = Arc::clone(&self.live.load());
         let transport = transport(request.headers());
         let is_json = transport == Some(Transport::HttpJson);
-        match self.handle(request, transport).await {
-            Ok(reply) => success(&reply, is_json),
+        match self.handle(&loaded, request, transport).await {
+            Ok((signal, reply)) => success(signal, &reply, is_json),
             // Who sent neither protobuf nor JSON gets what a person can read.
-            Err(refused) => error(&refused, is_json || transport.is_none()),
+            Err(refused) => error(&loaded, &refused, is_json || transport.is_none()),
         }
     }
 
     async fn handle(
         &self,
+        loaded: &Loaded,
         request: Request<Incoming>,
         transport: Option<Transport>,
-    ) -> Result<ExportReply, HttpRefusal> {
-        let path = request.uri().path();
-        if path != self.settings.logs_path {
-            let message = format!("{path} is not served; {} is", self.settings.logs_path);
-            let code = Code::Unimplemented;
-            return Err(HttpRefusal::new(StatusCode::NOT_FOUND, code, message));
-        }
-        if request.method() != Method::POST {
-            let status = StatusCode::METHOD_NOT_ALLOWED;
-            let message = format!("{} is not allowed; POST is", request.method());
-            return Err(HttpRefusal::new(status, Code::Unimplemented, message));
-        }
+    ) -> Result<(Signal, ExportReply), HttpRefusal> {
+        let signal = signal(&loaded.settings.paths, &request)?;
         let Some(transport) = transport else {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             let message = format!("the content type must be {PROTOBUF} or {JSON}");
             return Err(HttpRefusal::new(status, Code::InvalidArgument, message));
         };
-        let mut in_flight = self.admission.admit();
         let (parts, mut body) = request.into_parts();
-        let read = self
-            .read_in_time(&parts.headers, &mut body, transport, &mut in_flight)
+        let received = self
+            .receive_post(loaded, signal, transport, &parts, &mut body)
             .await;
-        let request = match read {
-            Ok(request) => request,
+        let received = match received {
+            Ok(received) => received,
             Err(refused) => {
-                self.handler.refused(&refused.refusal, transport);
-                drop(in_flight);
-                pass_by(body).await;
+                self.handler.refused(&refused.refusal, signal, transport);
+                pass_by(&parts, body, &refused.refusal).await;
                 return Err(refused);
             }
         };
-        let received = Received {
-            request,
-            transport,
-            timeout: None,
-            metadata: self.metadata(&parts.headers),
-        };
-        Ok(self.handler.export(received).await?)
+        Ok((signal, self.handler.export(received).await?))
     }
 
-    async fn read_in_time(
+    async fn receive_post(
         &self,
-        headers: &HeaderMap,
-        body: &mut Incoming,
+        loaded: &Loaded,
+        signal: Signal,
         transport: Transport,
-        in_flight: &mut InFlight,
-    ) -> Result<Bytes, HttpRefusal> {
-        let timeout = self.settings.receive_timeout;
-        let reading = self.read_request(headers, body, transport, in_flight);
-        tokio::time::timeout(timeout, reading)
-            .await
-            .unwrap_or_else(|_| Err(too_slow(timeout).into()))
-    }
-
-    async fn read_request(
-        &self,
-        headers: &HeaderMap,
+        parts: &Parts,
         body: &mut Incoming,
-        transport: Transport,
-        in_flight: &mut InFlight,
-    ) -> Result<Bytes, HttpRefusal> {
-        let bytes_max = self.settings.request_bytes_max;
-        let encoding = headers
-            .get(header::CONTENT_ENCODING)
-            .map_or(&b"identity"[..], HeaderValue::as_bytes)
-            .to_ascii_lowercase();
-        let is_packed = match encoding.as_slice() {
-            b"gzip" | b"x-gzip" => true,
-            b"identity" | b"" => false,
-            other => {
-                let message = format!(
-                    "content-encoding {:?} is not known; gzip and identity are",
-                    String::from_utf8_lossy(other)
-                );
-                return Err(Refusal::new(Code::InvalidArgument, message).into());
-            }
-        };
-        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        let mut request = read_http_body(body, announced, bytes_max, in_flight).await?;
-        if is_packed {
-            request = unpack_counted(request, bytes_max, in_flight)?;
-        }
+    ) -> Result<Received, HttpRefusal> {
+        let mut in_flight = self.admit(loaded, &parts.headers)?;
+        let settings = &loaded.settings;
+        let reading = read_request(settings, &parts.headers, body, &mut in_flight);
+        let timeout = settings.receive_timeout;
+        let read = tokio::time::timeout(timeout, reading).await;
+        let mut request = read.unwrap_or_else(|_| Err(too_slow(timeout).into()))?;
         if transport == Transport::HttpJson {
-            let protobuf = json_to_protobuf(&request)?;
+            let protobuf = json_to_protobuf(signal, &request)?;
             in_flight.grow(protobuf.len())?;
             in_flight.shrink(request.len());
             request = protobuf;
         }
-        Ok(request)
+        Ok(Received {
+            signal,
+            request,
+            transport,
+            timeout: None,
+            metadata: metadata(settings, &parts.headers),
+            in_flight,
+        })
+    }
+}
+
+/// What a request's path says that it carries.
+fn signal(paths: &SignalPaths, request: &Request<Incoming>) -> Result<Signal, HttpRefusal> {
+    let path = request.uri().path();
+    let Some(signal) = paths.signal(path) else {
+        let SignalPaths {
+            logs,
+            traces,
+            metrics,
+        } = paths;
+        let message = format!("{path} is not served; {logs}, {traces} and {metrics} are");
+        let code = Code::Unimplemented;
+        return Err(HttpRefusal::new(StatusCode::NOT_FOUND, code, message));
+    };
+    if request.method() != Method::POST {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        let message = format!("{} is not allowed; POST is", request.method());
+        return Err(HttpRefusal::new(status, Code::Unimplemented, message));
+    }
+    Ok(signal)
+}
+
+async fn read_request(
+    settings: &ReceiveSettings,
+    headers: &HeaderMap,
+    body: &mut Incoming,
+    in_flight: &mut InFlight,
+) -> Result<Bytes, HttpRefusal> {
+    let bytes_max = settings.request_bytes_max;
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    let encoding = encoding.map_or(&b""[..], HeaderValue::as_bytes);
+    let packing = Packing::of_http(encoding).map_err(|()| {
+        let message = format!(
+            "content-encoding {:?} is not known; gzip, zstd, deflate and identity are",
+            String::from_utf8_lossy(encoding)
+        );
+        Refusal::new(Code::InvalidArgument, message)
+    })?;
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let request = read_http_body(body, announced, bytes_max, in_flight).await?;
+    match packing {
+        None => Ok(request),
+        Some(packing) => Ok(unpack_counted(packing, request, bytes_max, in_flight)?),
     }
 }
 
 /// Reads what is left of a refused request and throws it away: over HTTP/1 many senders listen only when
 /// they have written all, and a connection closed before that takes the answer with it.
-async fn pass_by(mut body: Incoming) {
+async fn pass_by(parts: &Parts, mut body: Incoming, refusal: &Refusal) {
+    if parts.version == Version::HTTP_2 {
+        return;
+    }
     let passing = async {
-        let mut left = PASSED_BY_BYTES_MAX;
+        let mut left = match refusal.code {
+            Code::Unauthenticated => STRANGERS_BYTES_MAX,
+            _ => PASSED_BY_BYTES_MAX,
+        };
         while let Some(Ok(frame)) = body.frame().await {
             let n_bytes = frame.data_ref().map_or(0, Bytes::len);
             let Some(rest) = left.checked_sub(n_bytes) else {
@@ -247,16 +221,16 @@ fn transport(headers: &HeaderMap) -> Option<Transport> {
     }
 }
 
-fn success(reply: &ExportReply, is_json: bool) -> Response<Full<Bytes>> {
+fn success(signal: Signal, reply: &ExportReply, is_json: bool) -> Response<Body> {
     let body = if is_json {
-        reply.to_json()
+        reply.to_json(signal)
     } else {
         reply.to_protobuf()
     };
     response(StatusCode::OK, is_json, body)
 }
 
-fn error(refused: &HttpRefusal, is_json: bool) -> Response<Full<Bytes>> {
+fn error(loaded: &Loaded, refused: &HttpRefusal, is_json: bool) -> Response<Body> {
     let HttpRefusal { refusal, status } = refused;
     let body = if is_json {
         refusal.to_json()
@@ -270,6 +244,10 @@ fn error(refused: &HttpRefusal, is_json: bool) -> Response<Full<Bytes>> {
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if let (StatusCode::UNAUTHORIZED, Some(tokens)) = (*status, &loaded.tokens) {
+        let headers = response.headers_mut();
+        headers.insert(header::WWW_AUTHENTICATE, tokens.challenge());
+    }
     if *status == StatusCode::METHOD_NOT_ALLOWED {
         let headers = response.headers_mut();
         headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
@@ -277,8 +255,8 @@ fn error(refused: &HttpRefusal, is_json: bool) -> Response<Full<Bytes>> {
     response
 }
 
-fn response(status: StatusCode, is_json: bool, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn response(status: StatusCode, is_json: bool, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::new(Full::new(body)));
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static(if is_json { JSON } else { PROTOBUF });
     let headers = response.headers_mut();

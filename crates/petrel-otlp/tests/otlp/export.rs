@@ -12,11 +12,11 @@ use opentelemetry_proto::tonic::collector::logs::v1::{
 };
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use petrel_otlp::export::{
-    Backoff, Compression, ExportError, Exporter, ExporterSettings, Protocol, RetrySettings,
-    export_with_retry, logs_url,
+    Compression, ExportError, Exporter, ExporterSettings, Protocol, RetrySettings,
 };
 use petrel_otlp::receive::{Admission, ExportReply, ReceiveSettings, Received, Refusal, bind};
-use petrel_otlp::{Code, count_records};
+use petrel_otlp::security::Secret;
+use petrel_otlp::{Code, Signal, count_records};
 use prost::Message;
 use tonic::{Request, Response, Status};
 
@@ -43,7 +43,7 @@ fn request(n_records: u32) -> Bytes {
 fn settings(loopback: &Loopback, protocol: Protocol) -> ExporterSettings {
     match protocol {
         Protocol::Grpc => ExporterSettings::new(protocol, &loopback.grpc),
-        Protocol::Http => ExporterSettings::new(protocol, logs_url(&loopback.http)),
+        Protocol::Http => ExporterSettings::new(protocol, &loopback.http),
     }
 }
 
@@ -57,15 +57,21 @@ const PROTOCOLS: [Protocol; 2] = [Protocol::Grpc, Protocol::Http];
 async fn bytes_arrive_as_they_were() {
     let loopback = accepting().await;
     for protocol in PROTOCOLS {
-        for compression in [Compression::None, Compression::Gzip(1)] {
+        for compression in [
+            Compression::None,
+            Compression::Gzip(1),
+            Compression::Zstd(1),
+        ] {
             let exporter = exporter(&ExporterSettings {
                 compression,
-                headers: vec![("x-scope-orgid".to_owned(), "blue".to_owned())],
+                headers: vec![("x-scope-orgid".to_owned(), Secret::new("blue"))],
                 ..settings(&loopback, protocol)
             });
             for n_records in [0, 1, 20_000] {
                 let request = request(n_records);
-                let reply = exporter.export(request.clone(), None).await;
+                let reply = exporter
+                    .export(Signal::Logs, request.clone(), &[], None)
+                    .await;
                 assert_eq!(reply, Ok(ExportReply::default()));
                 assert_eq!(loopback.recorder.bytes().pop(), Some(request));
             }
@@ -86,11 +92,17 @@ async fn answers_are_classified() {
         };
         let loopback = loopback(ReceiveSettings::default(), Admission::default(), answer).await;
         let grpc = exporter(&settings(&loopback, Protocol::Grpc));
-        let error = grpc.export(request(1), None).await.expect_err("refused");
+        let error = grpc
+            .export(Signal::Logs, request(1), &[], None)
+            .await
+            .expect_err("refused");
         assert_eq!(error, expected(refusal.clone()));
         assert_eq!(Refusal::from(error.clone()), refusal);
         let http = exporter(&settings(&loopback, Protocol::Http));
-        let over_http = http.export(request(1), None).await.expect_err("refused");
+        let over_http = http
+            .export(Signal::Logs, request(1), &[], None)
+            .await
+            .expect_err("refused");
         let (a, b) = (error.is_retryable(), over_http.is_retryable());
         assert_eq!(a, b, "{error} {over_http}");
         assert_eq!(Refusal::from(over_http).is_retryable(), a);
@@ -148,7 +160,10 @@ async fn large_requests_go_in_parts() {
             part_bytes_max,
             ..settings(&loopback, protocol)
         });
-        let reply = exporter.export(request(10_000), None).await.expect("taken");
+        let reply = exporter
+            .export(Signal::Logs, request(10_000), &[], None)
+            .await
+            .expect("taken");
         assert_eq!(reply.rejected, 10_000);
         let mut parts = loopback.recorder.bytes().into_iter();
         assert_eq!(parts.len(), n_parts);
@@ -168,7 +183,7 @@ async fn large_requests_go_in_parts() {
         ..settings(&loopback, Protocol::Grpc)
     });
     let error = exporter
-        .export(request(10_000), None)
+        .export(Signal::Logs, request(10_000), &[], None)
         .await
         .expect_err("refused");
     assert!(matches!(error, ExportError::TooLarge(_)), "{error}");
@@ -187,7 +202,7 @@ async fn a_part_refused_for_good_is_rejected_alone() {
         ..settings(&loopback, Protocol::Grpc)
     });
     let reply = exporter
-        .export(request(2000), None)
+        .export(Signal::Logs, request(2000), &[], None)
         .await
         .expect("the others are taken");
     let refused = &loopback.recorder.bytes()[1];
@@ -198,26 +213,30 @@ async fn a_part_refused_for_good_is_rejected_alone() {
 #[tokio::test]
 async fn no_connection_and_no_answer_are_retryable() {
     let listener = bind("127.0.0.1:0").await.expect("a free port");
-    let silent = listener.local_addr().expect("bound").to_string();
+    let silent = listener.local_addr().to_string();
     let gone = bind("127.0.0.1:0").await.expect("a free port");
-    let closed = gone.local_addr().expect("bound").to_string();
+    let closed = gone.local_addr().to_string();
     drop(gone);
     for protocol in PROTOCOLS {
         let exporter_to = |address: &str| {
             let endpoint = match protocol {
                 Protocol::Grpc => address.to_owned(),
-                Protocol::Http => logs_url(&format!("http://{address}")),
+                Protocol::Http => format!("http://{address}"),
             };
-            exporter(&ExporterSettings::new(protocol, endpoint))
+            exporter(&ExporterSettings::new(protocol, &endpoint))
         };
-        let error = exporter_to(&closed).export(request(1), None).await;
+        let error = exporter_to(&closed)
+            .export(Signal::Logs, request(1), &[], None)
+            .await;
         let error = error.expect_err("nobody listens");
         assert!(
             error.is_retryable() && error.to_string().contains(&closed),
             "{error}"
         );
         let timeout = Some(Duration::from_millis(50));
-        let error = exporter_to(&silent).export(request(1), timeout).await;
+        let error = exporter_to(&silent)
+            .export(Signal::Logs, request(1), &[], timeout)
+            .await;
         let error = error.expect_err("nobody answers");
         assert!(error.is_retryable(), "{error}");
         assert_eq!(error.refusal().code, Code::DeadlineExceeded);
@@ -228,25 +247,32 @@ async fn no_connection_and_no_answer_are_retryable() {
 async fn it_connects_again() {
     let first = accepting().await;
     let exporter = exporter(&settings(&first, Protocol::Grpc));
-    exporter.export(request(1), None).await.expect("taken");
+    exporter
+        .export(Signal::Logs, request(1), &[], None)
+        .await
+        .expect("taken");
     let address = first.grpc.clone();
     first.drain().await;
-    let error = exporter.export(request(1), None).await.expect_err("gone");
+    let error = exporter
+        .export(Signal::Logs, request(1), &[], None)
+        .await
+        .expect_err("gone");
     assert!(error.is_retryable(), "{error}");
-    let listener = bind(&address).await.expect("the port is free again");
+    let listener = tokio::net::TcpListener::bind(&address).await;
+    let listener = listener.expect("the port is free again");
     let server = tonic::transport::Server::builder()
         .add_service(LogsServiceServer::new(TonicSink))
         .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener));
     tokio::spawn(server);
-    let backoff = Backoff::new(
-        RetrySettings {
-            initial_interval: Duration::from_millis(1),
-            ..RetrySettings::default()
-        },
-        1,
-    );
-    let reply = export_with_retry(&exporter, request(4), backoff).await;
-    let reply = reply.expect("taken at last");
+    let retry = RetrySettings {
+        initial_interval: Duration::from_millis(1),
+        ..RetrySettings::default()
+    };
+    let outcome = exporter
+        .export_queued(Signal::Logs, request(4), &[], Some(retry))
+        .await;
+    assert_eq!((outcome.accepted, outcome.rejected), (0, 4));
+    let reply = outcome.into_result().expect("taken at last");
     assert_eq!((reply.rejected, reply.message.as_str()), (4, "by tonic"));
 }
 

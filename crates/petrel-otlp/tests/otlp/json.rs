@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use petrel_otlp::{Code, count_records, json_to_protobuf};
+use petrel_otlp::{Code, Signal, count_records, json_to_protobuf};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -26,9 +26,9 @@ proptest! {
             record.dropped_attributes_count &= 0xffff;
         }
         let json = serde_json::to_vec(&decoded).expect("any request can be JSON");
-        let Ok(protobuf) = json_to_protobuf(&json) else {
+        let Ok(protobuf) = json_to_protobuf(Signal::Logs, &json) else {
             // Only nesting deeper than a JSON reader goes is refused.
-            let error = json_to_protobuf(&json).expect_err("as before");
+            let error = json_to_protobuf(Signal::Logs, &json).expect_err("as before");
             prop_assert!(error.message.contains("recursion limit"), "{}", error);
             return Ok(());
         };
@@ -58,17 +58,17 @@ fn json_is_read_leniently() {
         "scopeLogs":[{"scope":null,"logRecords":[{"timeUnixNano":12,"severityNumber":"9",
         "body":{"intValue":-3},"flags":"1","traceId":"0102030405060708090A0B0C0D0E0F10","spanId":null,"eventName":"",
         "attributes":[{"key":"d","value":{"doubleValue":"1.5"}},{"key":"x","value":{"bytesValue":"AQI"}}]}]}]}]}"#;
-    let strict = json_to_protobuf(strict.as_bytes()).expect("valid");
+    let strict = json_to_protobuf(Signal::Logs, strict.as_bytes()).expect("valid");
     let read = ExportLogsServiceRequest::decode(strict.clone()).expect("valid");
     assert_eq!(read.resource_logs[0].scope_logs[0].log_records.len(), 1);
-    let lenient = json_to_protobuf(lenient.as_bytes()).expect("valid");
+    let lenient = json_to_protobuf(Signal::Logs, lenient.as_bytes()).expect("valid");
     let read_lenient = ExportLogsServiceRequest::decode(lenient).expect("valid");
     assert_eq!(
         read_lenient.resource_logs[0].scope_logs,
         read.resource_logs[0].scope_logs
     );
     assert!(
-        json_to_protobuf(b"{}")
+        json_to_protobuf(Signal::Logs, b"{}")
             .expect("an empty request")
             .is_empty()
     );
@@ -77,7 +77,7 @@ fn json_is_read_leniently() {
 #[test]
 fn json_that_is_wrong_is_refused_at_its_byte() {
     let check = |json: &str, byte: usize| {
-        let refusal = json_to_protobuf(json.as_bytes()).expect_err(json);
+        let refusal = json_to_protobuf(Signal::Logs, json.as_bytes()).expect_err(json);
         assert_eq!(refusal.code, Code::InvalidArgument);
         assert!(
             refusal.message.contains(&format!("at byte {byte}:")),
@@ -101,7 +101,7 @@ fn empty_things_stay_small() {
         r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{}{{}}]}}]}}]}}"#,
         "{},".repeat(1 << 20)
     );
-    let protobuf = json_to_protobuf(json.as_bytes()).expect("valid");
+    let protobuf = json_to_protobuf(Signal::Logs, json.as_bytes()).expect("valid");
     assert_eq!(count_records(&protobuf), Ok((1 << 20) + 1));
     assert!(protobuf.len() < json.len());
 }
@@ -131,7 +131,7 @@ fn samples_are_read() {
         // Some hold one request a line.
         for request in std::iter::once(&json[..]).chain(json.split(|&byte| byte == b'\n')) {
             let theirs = serde_json::from_slice::<ExportLogsServiceRequest>(request);
-            if let Ok(protobuf) = json_to_protobuf(request) {
+            if let Ok(protobuf) = json_to_protobuf(Signal::Logs, request) {
                 let ours = ExportLogsServiceRequest::decode(protobuf.clone()).expect("valid");
                 if let Ok(theirs) = theirs {
                     assert_eq!(ours, theirs, "{name}");

@@ -13,12 +13,12 @@ use hyper_util::rt::TokioExecutor;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
-use petrel_otlp::export::{Exporter, ExporterSettings, Protocol, logs_url};
+use petrel_otlp::export::{Exporter, ExporterSettings, Protocol};
 use petrel_otlp::receive::{
-    Admission, ExportReply, LogsHandler, ReceiveSettings, Received, Refusal, Transport, bind,
-    serve_grpc, serve_http,
+    Admission, ExportReply, Handler, LiveReceive, ReceiveSettings, Received, Refusal, Transport,
+    bind, serve_grpc, serve_http,
 };
-use petrel_otlp::{Code, Fault, Malformed};
+use petrel_otlp::{Code, Fault, Malformed, Signal};
 use prost::Message;
 use std::io::Write;
 use tonic::codec::CompressionEncoding;
@@ -120,8 +120,7 @@ async fn grpc_timeout_and_metadata_reach_the_handler() {
         .export(request)
         .await
         .expect("taken");
-    let received = loopback.recorder.requests.lock().expect("lock").pop();
-    let received = received.expect("it came in");
+    let received = loopback.recorder.pop();
     assert_eq!(received.timeout, Some(Duration::from_secs(7)));
     let metadata = vec![("x-scope-orgid".to_owned(), "blue".to_owned())];
     assert_eq!(received.metadata, metadata);
@@ -163,6 +162,39 @@ async fn answers_reach_grpc_clients() {
     );
 }
 
+/// A few bytes that unpack to 100 MiB.
+fn zstd_bomb() -> Vec<u8> {
+    zstd::bulk::compress(&vec![0; 100 << 20], 1).expect("memory")
+}
+
+/// Sends the bomb by hand, since a client packs what it sends.
+async fn bomb_over_grpc(loopback: &Loopback) -> Result<(), tonic::Status> {
+    use tower::ServiceExt;
+    let endpoint = format!("http://{}", loopback.grpc);
+    let channel = Channel::from_shared(endpoint)
+        .expect("a URI")
+        .connect_lazy();
+    let bomb = zstd_bomb();
+    let mut message = vec![1];
+    message.extend((bomb.len() as u32).to_be_bytes());
+    message.extend(bomb);
+    let path = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+    let request = Request::post(path)
+        .header("content-type", "application/grpc")
+        .header("grpc-encoding", "zstd")
+        .body(tonic::body::Body::new(Full::new(Bytes::from(message))))
+        .expect("a request");
+    let response = channel.oneshot(request).await.expect("an answer");
+    assert_eq!(
+        response.headers()["grpc-accept-encoding"],
+        "identity,gzip,zstd"
+    );
+    match tonic::Status::from_header_map(response.headers()) {
+        Some(status) => Err(status),
+        None => Ok(()),
+    }
+}
+
 #[tokio::test]
 async fn what_is_too_large_is_refused_for_good() {
     let settings = ReceiveSettings {
@@ -186,12 +218,16 @@ async fn what_is_too_large_is_refused_for_good() {
         (vec![PROTOBUF], large.clone()),
         (vec![PROTOBUF, ("content-encoding", "gzip")], gzip(&large)),
         (vec![JSON, ("content-encoding", "gzip")], bomb),
+        (vec![JSON, ("content-encoding", "zstd")], zstd_bomb()),
     ] {
         let (response, _) = post(&loopback, "/v1/logs", &headers, body).await;
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
     assert!(loopback.recorder.bytes().is_empty());
-    assert_eq!(loopback.recorder.refused.lock().expect("lock").len(), 5);
+    let status = bomb_over_grpc(&loopback).await.expect_err("too large");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.details().is_empty());
+    assert_eq!(loopback.recorder.refused.lock().expect("lock").len(), 7);
     assert_eq!(loopback.admission.in_flight(), 0);
 }
 
@@ -230,13 +266,14 @@ async fn http_takes_protobuf_and_json() {
     ];
     for (content_type, body, transport, answer) in cases {
         let packed = gzip(&body);
-        let gzip = [content_type, ("content-encoding", "gzip")];
-        for (headers, body) in [(&gzip[..1], body), (&gzip[..], packed)] {
+        let gzip = [content_type, ("content-encoding", "x-gzip")];
+        let zstd = [content_type, ("content-encoding", "zstd")];
+        let frame = zstd::bulk::compress(&body, 3).expect("memory");
+        for (headers, body) in [(&gzip[..1], body), (&gzip[..], packed), (&zstd[..], frame)] {
             let (response, reply) = post(&loopback, "/v1/logs", headers, body).await;
             assert_eq!(response.status(), StatusCode::OK);
             assert_eq!(reply, answer);
-            let received = loopback.recorder.requests.lock().expect("lock").pop();
-            let received = received.expect("it came in");
+            let received = loopback.recorder.pop();
             assert_eq!(
                 (received.transport, received.request),
                 (transport, plain.clone().into())
@@ -274,7 +311,7 @@ async fn http_refusals_are_statuses_in_the_request_s_own_type() {
         };
     check("/v1/logs", &[PROTOBUF], b"", 403, "no").await;
     check("/v1/logs", &[PROTOBUF], &[0; 20], 500, "oh").await;
-    check("/v1/traces", &[PROTOBUF], b"", 404, "/v1/logs").await;
+    check("/v2/traces", &[PROTOBUF], b"", 404, "/v1/logs").await;
     check(
         "/v1/logs",
         &[PROTOBUF, ("x-method", "GET")],
@@ -343,7 +380,7 @@ async fn a_body_that_never_comes_is_given_up() {
 #[tokio::test]
 async fn a_taken_port_is_said_by_name() {
     let first = bind("127.0.0.1:0").await.expect("a free port");
-    let endpoint = first.local_addr().expect("bound").to_string();
+    let endpoint = first.local_addr().to_string();
     let error = bind(&endpoint).await.expect_err("taken");
     assert!(error.to_string().contains(&endpoint), "{error}");
     assert!(bind("no such host:1").await.is_err());
@@ -372,7 +409,7 @@ async fn what_is_in_flight_is_answered_before_the_end() {
         begun: tokio::sync::Semaphore,
         open: tokio::sync::Semaphore,
     }
-    impl LogsHandler for Gate {
+    impl Handler for Gate {
         async fn export(&self, _: Received) -> Result<ExportReply, Refusal> {
             self.begun.add_permits(1);
             let _open = self.open.acquire().await.expect("never closed");
@@ -387,41 +424,41 @@ async fn what_is_in_flight_is_answered_before_the_end() {
         bind("127.0.0.1:0").await.expect("a free port"),
         bind("127.0.0.1:0").await.expect("a free port"),
     );
-    let grpc_address = grpc.local_addr().expect("bound");
-    let http_address = http.local_addr().expect("bound");
+    let grpc_address = grpc.local_addr().to_string();
+    let http_address = http.local_addr().to_string();
+    let live = LiveReceive::new(ReceiveSettings::default()).expect("nothing to read");
     let drain = tokio::sync::watch::Sender::new(());
+    let (mut grpc_drained, mut http_drained) = (drain.subscribe(), drain.subscribe());
     let servers = [
         tokio::spawn({
-            let (gate, mut drained) = (Arc::clone(&gate), drain.subscribe());
-            async move {
-                let drained = async move { drop(drained.changed().await) };
-                let (admission, settings) = (Admission::default(), ReceiveSettings::default());
-                let served = serve_grpc(grpc, gate, admission, settings, drained).await;
-                served.expect("it ends when told");
-            }
+            let drained = async move { drop(grpc_drained.changed().await) };
+            let admission = Admission::default();
+            serve_grpc(
+                grpc,
+                Arc::clone(&gate),
+                admission,
+                Arc::clone(&live),
+                drained,
+            )
         }),
         tokio::spawn({
-            let (gate, mut drained) = (Arc::clone(&gate), drain.subscribe());
-            async move {
-                let drained = async move { drop(drained.changed().await) };
-                let (admission, settings) = (Admission::default(), ReceiveSettings::default());
-                serve_http(http, gate, admission, settings, drained).await;
-            }
+            let drained = async move { drop(http_drained.changed().await) };
+            serve_http(http, Arc::clone(&gate), Admission::default(), live, drained)
         }),
     ];
     let exporters = [
-        ExporterSettings::new(Protocol::Grpc, grpc_address.to_string()),
-        ExporterSettings::new(Protocol::Http, logs_url(&format!("http://{http_address}"))),
+        ExporterSettings::new(Protocol::Grpc, &grpc_address),
+        ExporterSettings::new(Protocol::Http, &format!("http://{http_address}")),
     ]
     .map(|settings| Exporter::new(&settings).expect("a valid endpoint"));
     let calls = exporters.clone().map(|exporter| {
         let request = Bytes::from(request(1).encode_to_vec());
-        tokio::spawn(async move { exporter.export(request, None).await })
+        tokio::spawn(async move { exporter.export(Signal::Logs, request, &[], None).await })
     });
     let begun = gate.begun.acquire_many(2).await.expect("never closed");
     drain.send(()).expect("both servers wait for it");
     for address in [grpc_address, http_address] {
-        while tokio::net::TcpStream::connect(address).await.is_ok() {
+        while tokio::net::TcpStream::connect(&address).await.is_ok() {
             tokio::task::yield_now().await;
         }
     }
