@@ -5,8 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use petrel_batch::EventTime;
-use petrel_otlp::receive::{ExportReply, LogsHandler, Received, Refusal, Transport};
+use petrel_otlp::receive::{ExportReply, Handler, Received, Refusal, Transport};
 use petrel_otlp::{Buffers, ResourceCache, WalkPlan, Walked, splice, walk};
+use petrel_otlp::{Code, Signal};
 
 use crate::analysis::{Analysis, worker_of};
 use crate::clock::now;
@@ -73,7 +74,7 @@ impl Inline {
         );
         let walked = walked.map_err(|malformed| {
             let refusal = Refusal::from(malformed);
-            self.refused(&refusal, received.transport);
+            self.refused(&refusal, received.signal, received.transport);
             refusal
         })?;
         let transport = received.transport.name();
@@ -128,12 +129,19 @@ impl Inline {
     }
 }
 
-impl LogsHandler for Inline {
+impl Handler for Inline {
     async fn export(&self, received: Received) -> Result<ExportReply, Refusal> {
+        if received.signal != Signal::Logs {
+            let message = format!(
+                "{} are not taken: set service.pipelines.{0} to send them on",
+                received.signal.name()
+            );
+            return Err(Refusal::new(Code::Unimplemented, message));
+        }
         self.take(received).await
     }
 
-    fn refused(&self, refusal: &Refusal, transport: Transport) {
+    fn refused(&self, refusal: &Refusal, _: Signal, transport: Transport) {
         tracing::debug!(%refusal, transport = transport.name(), "a request was refused");
         metrics::counter!("otelcol_receiver_requests", "receiver" => "otlp", "transport" => transport.name(), "outcome" => "refused")
             .increment(1);

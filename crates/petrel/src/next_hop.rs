@@ -7,20 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use petrel_batch::EventTime;
-use petrel_otlp::export::{
-    self, Backoff, Compression, Exporter, ExporterSettings, RetrySettings, export_with_retry,
-};
+use petrel_otlp::Signal;
+use petrel_otlp::export::{Exporter, RetrySettings};
 use petrel_otlp::receive::{ExportReply, Refusal};
 use petrel_otlp::{EventSettings, encode_events};
 
 use crate::clock::now;
-use crate::config::{self, Protocol};
+use crate::config;
 use crate::outbox::{Encoder, Format, Outbox};
 use crate::print::json_line;
 use crate::telemetry::name;
-
-/// Level of gzip: the fastest, since what it saves is a network and what it costs is a core.
-const GZIP_LEVEL: u32 = 1;
 
 /// The next hop. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -47,29 +43,9 @@ impl NextHop {
         let Some(exporter) = exporter else {
             return Ok(Self::Nowhere);
         };
-        let configured = &exporter.settings;
-        let protocol = match configured.protocol {
-            Protocol::Grpc => export::Protocol::Grpc,
-            Protocol::Http => export::Protocol::Http,
-        };
-        let compression = match configured.compression {
-            config::Compression::None => Compression::None,
-            _ => Compression::Gzip(GZIP_LEVEL),
-        };
-        let headers = configured.headers.iter();
-        let settings = ExporterSettings {
-            timeout: configured.timeout,
-            compression,
-            headers: headers
-                .map(|(name, value)| (name.clone(), value.expose().to_owned()))
-                .collect(),
-            part_bytes_max: configured.part_bytes_max,
-            ..ExporterSettings::new(protocol, configured.endpoints.logs.clone())
-        };
-        let retry = exporter.retry;
         Ok(Self::Otlp {
-            exporter: Exporter::new(&settings)?,
-            retry,
+            exporter: Exporter::new(&exporter.settings)?,
+            retry: exporter.retry,
             complaints: Arc::default(),
         })
     }
@@ -114,7 +90,7 @@ impl NextHop {
         else {
             return Ok(ExportReply::default());
         };
-        let outcome = exporter.export(request, timeout).await;
+        let outcome = exporter.export(Signal::Logs, request, &[], timeout).await;
         let (sent, failed) = match &outcome {
             Ok(reply) => (
                 n_records.saturating_sub(reply.rejected),
@@ -138,7 +114,6 @@ impl NextHop {
 
     /// Sends anomaly events until the outbox is closed and empty.
     pub async fn send_events(self, outbox: Outbox) {
-        let mut seed = 0;
         while let Some(request) = outbox.next_request().await {
             if let Self::Nowhere = &self {
                 // Whoever reads may be slow, as a pager is.
@@ -151,9 +126,10 @@ impl NextHop {
                 exporter, retry, ..
             } = &self
             {
-                seed += 1;
-                let backoff = Backoff::new(*retry, seed);
-                let sent = export_with_retry(exporter, request.bytes.clone(), backoff).await;
+                let sent = exporter
+                    .export_queued(Signal::Logs, request.bytes.clone(), &[], Some(*retry))
+                    .await
+                    .into_result();
                 if let Err(error) = sent {
                     let n_events = request.n_events();
                     tracing::error!(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use petrel_engine::{Enrichment, Scope, Settings};
 use petrel_otlp::receive::{
-    Admission, RETRY_AFTER_DEFAULT, ReceiveSettings, ServeError, bind, serve_grpc, serve_http,
+    Address, Admission, LiveReceive, RETRY_AFTER_DEFAULT, bind, serve_grpc, serve_http,
 };
 use petrel_otlp::{ResourceCache, WalkPlan, WalkSettings};
 use tokio::sync::watch;
@@ -42,7 +42,7 @@ pub struct Running {
     outbox: Outbox,
     store: Option<Arc<Store>>,
     is_draining: watch::Sender<bool>,
-    servers: Vec<JoinHandle<Result<(), ServeError>>>,
+    servers: Vec<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
     events: JoinHandle<()>,
     drain_timeout: Duration,
@@ -140,7 +140,7 @@ impl Running {
         }
         let servers = async {
             for server in self.servers {
-                if let Ok(Err(error)) = server.await {
+                if let Err(error) = server.await {
                     tracing::error!(%error, "a server did not end in good order");
                 }
             }
@@ -230,20 +230,9 @@ struct Listen<'a> {
     admission: Admission,
 }
 
-type Servers = Vec<JoinHandle<Result<(), ServeError>>>;
+type Servers = Vec<JoinHandle<()>>;
 
 impl Listen<'_> {
-    /// Settings of a server whose own bound on requests may stand in place of the common one.
-    fn settings(&self, receiver: &config::Receiver) -> (Admission, ReceiveSettings) {
-        let admission = self.admission.clone();
-        let settings = ReceiveSettings {
-            request_bytes_max: receiver.settings.request_bytes_max,
-            logs_path: receiver.settings.paths.logs.clone(),
-            ..ReceiveSettings::default()
-        };
-        (admission, settings)
-    }
-
     fn drained(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut drain = self.drain.clone();
         async move {
@@ -259,19 +248,19 @@ impl Listen<'_> {
         let listener = bind(&receiver.endpoint)
             .await
             .context("receivers.otlp.protocols.grpc")?;
-        let address = listener.local_addr()?;
-        warn_of_plaintext(address);
-        let (admission, settings) = self.settings(receiver);
+        let address = listener.local_addr().clone();
+        warn_of_plaintext(&address, receiver.settings.tls.is_some());
+        let live = LiveReceive::new(receiver.settings.clone())?;
         let serve = serve_grpc(
             listener,
             Arc::clone(self.inline),
-            admission,
-            settings,
+            self.admission.clone(),
+            live,
             self.drained(),
         );
         servers.push(tokio::spawn(serve));
         tracing::info!(%address, "OTLP/gRPC is served");
-        Ok(Some(address))
+        Ok(port(address))
     }
 
     async fn http(&self, servers: &mut Servers) -> anyhow::Result<Option<SocketAddr>> {
@@ -281,28 +270,32 @@ impl Listen<'_> {
         let listener = bind(&receiver.endpoint)
             .await
             .context("receivers.otlp.protocols.http")?;
-        let address = listener.local_addr()?;
-        warn_of_plaintext(address);
-        let (admission, settings) = self.settings(receiver);
+        let address = listener.local_addr().clone();
+        warn_of_plaintext(&address, receiver.settings.tls.is_some());
+        let live = LiveReceive::new(receiver.settings.clone())?;
         let serve = serve_http(
             listener,
             Arc::clone(self.inline),
-            admission,
-            settings,
+            self.admission.clone(),
+            live,
             self.drained(),
         );
-        servers.push(tokio::spawn(async move {
-            serve.await;
-            Ok(())
-        }));
+        servers.push(tokio::spawn(serve));
         tracing::info!(%address, "OTLP/HTTP is served");
-        Ok(Some(address))
+        Ok(port(address))
     }
 }
 
-fn warn_of_plaintext(address: SocketAddr) {
-    if !address.ip().is_loopback() {
+fn warn_of_plaintext(address: &Address, has_tls: bool) {
+    if !has_tls && !address.is_loopback() {
         tracing::warn!(%address, "logs come in as plaintext, from whoever can reach this address");
+    }
+}
+
+fn port(address: Address) -> Option<SocketAddr> {
+    match address {
+        Address::Tcp(address) => Some(address),
+        Address::Unix(_) => None,
     }
 }
 
