@@ -170,6 +170,14 @@ pub(crate) fn read_whole(
         let follows = ["PTL-W005", "PTL-W006", "PTL-W007", "PTL-W008"];
         diagnostics.retain(|it| !follows.contains(&it.code));
     }
+    // Nothing more is known of a value whose variable is not set.
+    let unset: Vec<_> = diagnostics
+        .iter()
+        .filter(|it| it.code == "PTL-C002")
+        .cloned()
+        .collect();
+    let is_unset = |it: &Diagnostic| unset.iter().any(|unset| unset.span == it.span);
+    diagnostics.retain(|it| it.code == "PTL-C002" || !is_unset(it));
     // What has no place is said last.
     diagnostics.sort_by_key(|it| it.span.as_ref().map_or(usize::MAX, |span| span.start));
     Reading {

@@ -117,9 +117,7 @@ fn check_settings(
             severity: Severity::Error,
             span: Some(span.unwrap_or(settings.span.clone())),
             message: format!("detectors.{name}: {reason}"),
-            help: Some(format!(
-                "`petrel config default` and the documentation of {name} list its settings"
-            )),
+            help: Some("correct it, or take it out for the default".to_owned()),
         });
         if culprit.and_then(|key| object.remove(&key)).is_none() {
             return;
