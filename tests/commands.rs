@@ -86,7 +86,7 @@ detectors:
         said.contains("did you mean"),
         "a near miss is named:\n{said}"
     );
-    assert!(said.contains("3 errors"), "{said}");
+    assert!(said.contains("6 errors"), "{said}");
 
     let output = run("run", &file);
     assert_eq!(output.status.code(), Some(EXIT_INVALID_CONFIG));

@@ -152,7 +152,7 @@ pub(crate) fn read_whole(
 ) -> Reading {
     let mut report = Report::default();
     let mut config = Config::default();
-    let tree = node::parse(source, env, &mut report.diagnostics);
+    let tree = node::parse(source, env, &mut report);
     let is_yaml = tree.is_ok();
     match tree {
         Ok(root) => config = read_config(&root, env, memory_total, &mut report),
@@ -165,13 +165,26 @@ pub(crate) fn read_whole(
         ..
     } = report;
     config.places = places;
+    if diagnostics.iter().any(|it| it.severity == Severity::Error) {
+        // What is unused, or has no effect, may be so for the sake of an error alone.
+        let follows = ["PTL-W005", "PTL-W006", "PTL-W007", "PTL-W008"];
+        diagnostics.retain(|it| !follows.contains(&it.code));
+    }
+    // Nothing more is known of a value whose variable is not set.
+    let unset: Vec<_> = diagnostics
+        .iter()
+        .filter(|it| it.code == "PTL-C002")
+        .cloned()
+        .collect();
+    let is_unset = |it: &Diagnostic| unset.iter().any(|unset| unset.span == it.span);
+    diagnostics.retain(|it| it.code == "PTL-C002" || !is_unset(it));
     // What has no place is said last.
     diagnostics.sort_by_key(|it| it.span.as_ref().map_or(usize::MAX, |span| span.start));
     Reading {
         config,
         diagnostics,
         is_yaml,
-        shown: hide::blank(source, &secrets),
+        shown: hide::blank(source, is_yaml.then_some(&secrets)),
         secrets,
     }
 }

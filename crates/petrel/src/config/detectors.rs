@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::diagnostic::Diagnostic;
 use super::limits::MIB;
 use super::model::{DetectorSettings, Detectors};
+use super::node::Value;
 use super::read::{Report, Section, to_json};
 use super::set;
 
@@ -42,6 +44,13 @@ pub(crate) fn read_detectors(
     );
     // What is left are detectors by name; that a name exists is known once modules are loaded.
     for (entry, field) in section.rest_fields(report) {
+        if let Value::Scalar(_) = &field.node.value {
+            let message = format!("unknown key {}", field.path);
+            let span = entry.key_span.clone();
+            report
+                .push(Diagnostic::new("PTL-C003", span, message).help(section.advice(&entry.key)));
+            continue;
+        }
         let mut settings = Section::new(&field.path, field.node, report);
         let enabled = settings.boolean("enabled", report);
         let fields = settings.rest_fields(report);

@@ -150,7 +150,7 @@ fn read_endpoints(
             Protocol::Grpc => "where records go next: host:port of a Collector or backend",
             Protocol::Http => "where records go next, as http://localhost:14318",
         };
-        report.push(Diagnostic::new("PTL-C011", section.span(), message).help(help));
+        section.require_any(&[], &message, help, report);
     }
 }
 

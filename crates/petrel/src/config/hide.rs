@@ -2,25 +2,44 @@
 
 use std::ops::Range;
 
-/// The source with these ranges blanked, and with everything that looks like a secret by its key.
+/// The source with these ranges blanked, and with comments that look like they hold secrets.
 ///
-/// Every byte but line ends becomes `*`, so places stay where they are. Works on text that is no valid
-/// YAML too: that is when excerpts are needed most.
-pub(crate) fn blank(source: &str, secrets: &[Range<usize>]) -> String {
+/// Every byte but line ends and indentation becomes `*`, so places stay where they are. Of text that is
+/// no YAML nothing is known but lines: `secrets` is none, and every value is blanked whose key is named
+/// like a secret.
+pub(crate) fn blank(source: &str, secrets: Option<&[Range<usize>]>) -> String {
     let mut bytes = source.as_bytes().to_vec();
-    let by_name = by_name(source);
-    for range in secrets.iter().chain(&by_name) {
+    let mut ranges = by_name(source);
+    if let Some(secrets) = secrets {
+        ranges = ranges
+            .into_iter()
+            .filter_map(|range| comment_in(source, range))
+            .collect();
+        ranges.extend_from_slice(secrets);
+    }
+    for range in ranges {
+        let mut is_indentation = source[..range.start.min(source.len())].ends_with('\n');
         // A range from outside this text would be a fault of ours, and no reason to show a secret.
         let to = range.end.min(bytes.len());
-        let Some(hidden) = bytes.get_mut(range.start.min(to)..to) else {
-            continue;
-        };
-        for byte in hidden.iter_mut().filter(|byte| !b"\r\n".contains(*byte)) {
-            *byte = b'*';
+        let hidden = bytes.get_mut(range.start.min(to)..to).unwrap_or_default();
+        for byte in hidden {
+            is_indentation = *byte == b'\n' || (is_indentation && *byte == b' ');
+            if !is_indentation && *byte != b'\r' {
+                *byte = b'*';
+            }
         }
     }
     // Ranges begin and end between characters; should one not, nothing is shown.
     String::from_utf8(bytes).unwrap_or_else(|_| "*".repeat(source.len()))
+}
+
+/// The part of a range that is a comment, of the line in which it begins.
+fn comment_in(source: &str, range: Range<usize>) -> Option<Range<usize>> {
+    let line_start = source[..range.start].rfind('\n').map_or(0, |at| at + 1);
+    let line = &source[line_start..range.end];
+    let mut hashes = line.match_indices('#').map(|(at, _)| at);
+    let at = hashes.find(|&at| line[..at].trim().is_empty() || line[..at].ends_with(' '))?;
+    Some(range.start.max(line_start + at)..range.end)
 }
 
 /// Whether a key of this name holds a secret.
@@ -37,6 +56,10 @@ pub(crate) fn is_secret(key: &str) -> bool {
         "apikey",
     ];
     let key = key.to_ascii_lowercase();
+    // The name of an extension is none, and what it holds has keys of its own.
+    if key.starts_with("bearer") {
+        return false;
+    }
     key.ends_with("_pem") || PARTS.iter().any(|part| key.contains(part))
 }
 
@@ -61,7 +84,6 @@ fn by_name(source: &str) -> Vec<Range<usize>> {
             _ => {
                 below = None;
                 if let Some((key, value_at)) = secret_key(line) {
-                    // `auth: bearertokenauth` and the like name a thing; its settings are below.
                     below = Some((indent, key == "headers"));
                     found.push(start + value_at..end);
                 }
@@ -79,10 +101,8 @@ fn secret_key(line: &str) -> Option<(&str, usize)> {
         let is_key = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
         let before = line[..at].trim_end_matches(['"', '\'', ' ']);
         let from = before.rfind(|c| !is_key(c)).map_or(0, |last| last + 1);
-        // The name of an extension, as in `bearertokenauth:`, is no secret, and what it holds is found.
         let key = before.get(from..)?;
-        let is_name = key.starts_with("bearer");
-        (!is_name && (key == "headers" || is_secret(key))).then_some((key, at + 1))
+        (key == "headers" || is_secret(key)).then_some((key, at + 1))
     })
 }
 
@@ -97,8 +117,10 @@ mod tests {
 
     #[test]
     fn values_of_secrets_are_blanked_in_any_text() {
-        let source = "a: {token: SECRET, x: SECRET}\nheaders:\n\tx-key: SECRET\n  y: |\n    SECRET\nkey_pem: |\n  SECRET\n  SECRET\nb: shown\ntokens:\n- SECRET\nheaders: {a: SECRET\nstreams: {metadata_keys: [x]}\n";
-        let shown = blank(source, &[]);
+        let source = "a: {token: SECRET, x: SECRET}\nheaders:\n\tx-key: SECRET\n  y: |\n    SECRET\n\
+                      key_pem: |\n  SECRET\n  SECRET\nb: shown\ntokens:\n- SECRET\nheaders: {a: SECRET\n\
+                      streams: {metadata_keys: [x]}\n";
+        let shown = blank(source, None);
         assert!(!shown.contains("SECRET"), "{shown}");
         assert_eq!(shown.len(), source.len());
         for kept in ["a: {token:", "x-key: ", "b: shown", "metadata_keys: [x]"] {
@@ -107,8 +129,12 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_blanked_by_the_byte() {
-        let source = "name: gäste\n";
-        assert_eq!(blank(source, &[6..12]), "name: ******\n");
+    fn ranges_and_comments_are_blanked_by_the_byte() {
+        let source = "name: g\u{e4}ste # token: SECRET\nb: |\n  SECRET\nc: 1\n";
+        let shown = blank(source, Some(&[6..12, 34..43]));
+        assert_eq!(
+            shown,
+            "name: ****** # token:*******\nb: |\n  ******\nc: 1\n"
+        );
     }
 }

@@ -57,12 +57,8 @@ pub(crate) fn read_state(mut section: Section<'_>, report: &mut Report) -> Optio
     let mut interval = Duration::from_secs(60);
     let bounds = (Duration::from_millis(100), DAY);
     set(section.duration("interval", bounds, report), &mut interval);
-    if directory.is_none() && !section.has("directory") {
-        report.push(
-            Diagnostic::new("PTL-C011", section.span(), "state.directory is missing")
-                .help("a directory that Petrel may write, as /var/lib/petrel"),
-        );
-    }
+    let help = "a directory that Petrel may write, as /var/lib/petrel";
+    section.require_any(&["directory"], "state.directory is missing", help, report);
     section.finish(report);
     Some(State {
         directory: PathBuf::from(directory?),
@@ -109,12 +105,12 @@ pub(crate) fn read_memory_limiter(
             return None;
         }
     }
-    if !section.has("limit_mib") && !section.has("limit_percentage") {
-        report.push(
-            Diagnostic::new("PTL-C011", section.span(), "memory_limiter has no limit")
-                .help("limit_mib: 512, or limit_percentage: 80"),
-        );
-    }
+    section.require_any(
+        &["limit_mib", "limit_percentage"],
+        "memory_limiter has no limit",
+        "limit_mib: 512, or limit_percentage: 80",
+        report,
+    );
     let needs_total = limit_percentage.or(spike_percentage).is_some();
     let total = needs_total.then(memory_total).flatten();
     if needs_total && total.is_none() {

@@ -8,6 +8,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use super::diagnostic::Diagnostic;
+use super::hide::is_secret;
+use super::read::{Report, hide_scalars};
 
 /// A value and where it stands, in bytes.
 #[derive(Clone, Debug)]
@@ -57,7 +59,7 @@ pub(crate) struct Entry {
 pub(crate) fn parse(
     source: &str,
     env: &dyn Fn(&str) -> Option<String>,
-    diagnostics: &mut Vec<Diagnostic>,
+    report: &mut Report,
 ) -> Result<Node, Diagnostic> {
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough
@@ -65,7 +67,7 @@ pub(crate) fn parse(
     let raw: Option<Spanned<Raw>> = serde_saphyr::from_str_with_options(source, options)
         .map_err(|error| fault(&error, source))?;
     Ok(match raw {
-        Some(raw) => resolve(raw, source, env, diagnostics),
+        Some(raw) => resolve(raw, source, env, report),
         None => Node {
             value: Value::Map(Vec::new()),
             span: 0..0,
@@ -84,10 +86,11 @@ fn fault(error: &serde_saphyr::Error, source: &str) -> Diagnostic {
     // Where it is said a second time, by line and column.
     let text = text.split(" at line ").next().unwrap_or(text);
     let line_start = source[..span.start].rfind('\n').map_or(0, |at| at + 1);
-    let line = source[line_start..].lines().next().unwrap_or_default();
-    let indentation = &line[..line.len() - line.trim_start().len()];
-    let help = if indentation.contains('\t') {
-        "YAML is indented with spaces: put spaces where this line begins with a tab"
+    // A tab after a value that goes on is noticed at the value.
+    let mut lines = source[line_start..].lines().take(2);
+    let has_tab = lines.any(|line| line[..line.len() - line.trim_start().len()].contains('\t'));
+    let help = if has_tab {
+        "YAML is indented with spaces: put spaces where this line or the next begins with a tab"
     } else {
         "look at this line and the one before: keys of one map begin in the same column, a value with \
          `: ` or `#` in it needs quotes, every bracket and quote needs its end"
@@ -168,7 +171,7 @@ fn resolve(
     raw: Spanned<Raw>,
     source: &str,
     env: &dyn Fn(&str) -> Option<String>,
-    diagnostics: &mut Vec<Diagnostic>,
+    report: &mut Report,
 ) -> Node {
     let span = byte_span(&raw.referenced, source);
     let value = match raw.value {
@@ -181,22 +184,25 @@ fn resolve(
                 .to_owned(),
             written: None,
         }),
-        Raw::Text(text) => Value::Scalar(resolve_text(text, &span, env, diagnostics)),
+        Raw::Text(text) => Value::Scalar(resolve_text(text, &span, env, report)),
         Raw::List(items) => Value::List(
             items
                 .into_iter()
-                .map(|item| resolve(item, source, env, diagnostics))
+                .map(|item| resolve(item, source, env, report))
                 .collect(),
         ),
         Raw::Map(entries) => {
             let mut map: Vec<Entry> = Vec::with_capacity(entries.len());
             for (key, value) in entries {
                 let key_span = byte_span(&key.referenced, source);
-                let node = resolve(value, source, env, diagnostics);
+                let node = resolve(value, source, env, report);
+                if key.value == "headers" || is_secret(&key.value) {
+                    hide_scalars(&node, report);
+                }
                 if let Some(first) = map.iter().find(|entry| entry.key == key.value) {
                     let line = source[..first.key_span.start].matches('\n').count() + 1;
                     let message = format!("{} is there twice, first in line {line}", key.value);
-                    diagnostics.push(
+                    report.push(
                         Diagnostic::new("PTL-C019", key_span, message)
                             .help("keep one, or put the keys of both into one"),
                     );
@@ -218,7 +224,7 @@ fn resolve_text(
     text: String,
     span: &Range<usize>,
     env: &dyn Fn(&str) -> Option<String>,
-    diagnostics: &mut Vec<Diagnostic>,
+    report: &mut Report,
 ) -> Scalar {
     match expand(&text, env) {
         Ok(expanded) => Scalar {
@@ -226,7 +232,7 @@ fn resolve_text(
             text: expanded,
         },
         Err(name) => {
-            diagnostics.push(
+            report.push(
                 Diagnostic::new(
                     "PTL-C002",
                     span.clone(),
@@ -319,7 +325,7 @@ mod tests {
     fn scalars_stay_as_written_and_know_their_place() {
         let source = "a: {port: 8080, token: 0123, yes: true}\nb: ${IP}\nc: '${X:-d}$$'\n";
         let env = |name: &str| (name == "IP").then(|| "1111:2222::".to_owned());
-        let node = parse(source, &env, &mut Vec::new()).unwrap();
+        let node = parse(source, &env, &mut Report::default()).unwrap();
         assert_eq!(scalar_at(&node, &["a", "port"]), "8080");
         assert_eq!(scalar_at(&node, &["a", "token"]), "0123");
         assert_eq!(scalar_at(&node, &["a", "yes"]), "true");
@@ -334,12 +340,13 @@ mod tests {
 
     #[test]
     fn faults_have_places() {
-        let mut errors = Vec::new();
+        let mut report = Report::default();
         let source = "a: ${NOPE}\nb: ${NEITHER}\na: 2\n";
-        parse(source, &|_| None, &mut errors).expect("it is YAML");
-        let places: Vec<_> = errors.iter().map(|error| error.position(source)).collect();
+        parse(source, &|_| None, &mut report).expect("it is YAML");
+        let errors = report.diagnostics.iter();
+        let places: Vec<_> = errors.map(|error| error.position(source)).collect();
         assert_eq!(places, [Some((1, 4)), Some((2, 4)), Some((3, 1))]);
-        let error = parse("a: [1\nb: 2\n", &|_| None, &mut errors).unwrap_err();
+        let error = parse("a: [1\nb: 2\n", &|_| None, &mut report).unwrap_err();
         assert!(error.position("a: [1\nb: 2\n").is_some(), "{error:?}");
     }
 

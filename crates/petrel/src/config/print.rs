@@ -1,10 +1,10 @@
 //! The configuration that holds, as YAML: what the file says over the defaults, secrets redacted.
 
 use super::default_file;
-use super::diagnostic::Diagnostic;
 use super::exporters::protocol_of;
 use super::model::Config;
 use super::node::{self, Node, Value};
+use super::read::Report;
 use super::wire::Protocol;
 use super::{Reading, read_whole};
 
@@ -49,8 +49,8 @@ pub fn effective(
     if reading.has_errors() {
         return Err(reading);
     }
-    let mut ignored: Vec<Diagnostic> = Vec::new();
-    let parse = |text: &str, ignored: &mut Vec<Diagnostic>| node::parse(text, env, ignored);
+    let mut ignored = Report::default();
+    let parse = |text: &str, ignored: &mut Report| node::parse(text, env, ignored);
     let (Ok(written), Ok(defaults)) = (
         parse(source, &mut ignored),
         parse(default_file::TEXT, &mut ignored),

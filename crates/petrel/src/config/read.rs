@@ -49,6 +49,7 @@ pub(crate) struct Section<'a> {
     entries: &'a [Entry],
     known: Vec<&'static str>,
     span: Range<usize>,
+    is_map: bool,
 }
 
 /// A key's value with the path that leads to it.
@@ -64,13 +65,18 @@ impl<'a> Section<'a> {
             Value::Map(entries) => entries,
             Value::Null => &[],
             other => {
-                let name = if path.is_empty() { "the file" } else { path };
+                let (name, help) = match path.rsplit('.').next().unwrap_or_default() {
+                    "" => (
+                        "the file",
+                        "lines that begin with a key, as receivers:".to_owned(),
+                    ),
+                    last => (
+                        path,
+                        format!("{last}: {{key: value}}, or keys on lines below it"),
+                    ),
+                };
                 let message = format!("{name} must be a map of keys, not {}", describe(other));
-                let last = path.rsplit('.').next().unwrap_or_default();
-                report.push(
-                    Diagnostic::new("PTL-C004", node.span.clone(), message)
-                        .help(format!("{last}: {{key: value}}, or keys on lines below it")),
-                );
+                report.push(Diagnostic::new("PTL-C004", node.span.clone(), message).help(help));
                 &[]
             }
         };
@@ -79,6 +85,20 @@ impl<'a> Section<'a> {
             entries,
             known: Vec::new(),
             span: node.span.clone(),
+            is_map: matches!(node.value, Value::Map(_) | Value::Null),
+        }
+    }
+
+    /// Says that none of these keys is there; nothing where it is said already that there are none.
+    pub(crate) fn require_any(
+        &self,
+        keys: &[&str],
+        message: &str,
+        help: &str,
+        report: &mut Report,
+    ) {
+        if self.is_map && !keys.iter().any(|key| self.has(key)) {
+            report.push(Diagnostic::new("PTL-C011", self.span(), message).help(help));
         }
     }
 
@@ -229,7 +249,7 @@ impl<'a> Section<'a> {
     }
 
     /// What may have been meant by a key that is not known here.
-    fn advice(&self, key: &str) -> String {
+    pub(crate) fn advice(&self, key: &str) -> String {
         if let Some(known) = nearest(key, self.known.iter().copied()) {
             return format!("did you mean `{known}`?");
         }
@@ -337,7 +357,18 @@ impl Field<'_> {
 
     /// `true` or `false`.
     pub(crate) fn boolean(&self, report: &mut Report) -> Option<bool> {
-        self.choice(&[("true", true), ("false", false)], report)
+        let scalar = self.scalar(report)?;
+        let other = match scalar.text.to_ascii_lowercase().as_str() {
+            "yes" | "on" | "y" | "1" | "enabled" => "true",
+            "no" | "off" | "n" | "0" | "disabled" => "false",
+            _ => return self.choice(&[("true", true), ("false", false)], report),
+        };
+        let message = format!("{} cannot be `{}`", self.path, scalar.shown());
+        report.push(
+            self.error("PTL-C005", message)
+                .help(format!("write {other}")),
+        );
+        None
     }
 
     /// A whole number within bounds, both included.

@@ -91,7 +91,9 @@ fn check_listener<'a>(
         return;
     }
     if let Err(error) = address.to_socket_addrs() {
-        let message = format!("{path} does not resolve: {error}");
+        // The system's words may be of many lines and depend on it.
+        tracing::debug!(%error, address, "does not resolve");
+        let message = format!("{path} does not resolve to an address");
         errors.push(
             error_at(config, path, "PTL-C014", message)
                 .help("a name or address of this machine, as localhost:4317 or 0.0.0.0:4317"),

@@ -12,6 +12,10 @@ use crate::telemetry::one_line;
 const FAULTS_MAX: usize = 20;
 
 pub(super) fn check(config: &Config, errors: &mut Vec<Diagnostic>) {
+    // Compiling what is built in takes a while, and without settings there is nothing to ask it.
+    if config.detectors.directory.is_none() && config.detectors.settings.is_empty() {
+        return;
+    }
     let loaded = Loader::new(&config.detectors)
         .and_then(|loader| Ok((loader.built_in(config.detectors.native)?, loader)));
     let (built_in, loader) = match loaded {
@@ -98,6 +102,8 @@ fn check_settings(
         let Err(reason) = try_settings(module, &json) else {
             return;
         };
+        // Where it is in JSON that nobody wrote.
+        let reason = reason.split(" at line ").next().unwrap_or(&reason);
         let culprit = object
             .keys()
             .find(|key| reason.contains(&format!("`{key}`")))
@@ -111,9 +117,7 @@ fn check_settings(
             severity: Severity::Error,
             span: Some(span.unwrap_or(settings.span.clone())),
             message: format!("detectors.{name}: {reason}"),
-            help: Some(format!(
-                "`petrel config default` and the documentation of {name} list its settings"
-            )),
+            help: Some("correct it, or take it out for the default".to_owned()),
         });
         if culprit.and_then(|key| object.remove(&key)).is_none() {
             return;
