@@ -48,7 +48,12 @@ fn the_default_file_says_what_holds_without_it() {
     let settings = std::mem::take(&mut config.detectors.settings);
     assert!(settings.keys().eq(BUILT_IN), "{settings:?}");
     assert!(settings.values().all(|it| it.enabled && it.json == "{}"));
-    for endpoint in [&mut config.telemetry.metrics, &mut config.telemetry.health] {
+    let telemetry = &mut config.telemetry;
+    for endpoint in [
+        &mut telemetry.metrics,
+        &mut telemetry.health,
+        &mut telemetry.admin,
+    ] {
         endpoint.as_mut().expect("it is on").explicit = false;
     }
     assert_eq!(config.warnings, []);
@@ -432,6 +437,7 @@ fn what_holds_can_be_printed_and_read_again() {
     for config in [&mut before, &mut after] {
         config.telemetry.metrics = None;
         config.telemetry.health = None;
+        config.telemetry.admin = None;
         let exporter = config
             .exporters
             .get_mut("otlp_http/x")
