@@ -8,6 +8,11 @@ use std::time::Instant;
 use clap::Parser;
 use petrel::cli::{Cli, Command, EXIT_FAILURE};
 
+/// The static binary's: musl's own takes one lock for all threads.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[expect(
     clippy::disallowed_methods,
     reason = "this crate decides by the wall clock"
