@@ -9,6 +9,11 @@ use clap::Parser;
 use petrel::cli::{Cli, Command, DetectorCommand, EXIT_FAILURE};
 use petrel::commands;
 
+/// The static binary's: musl's own takes one lock for all threads.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[expect(
     clippy::disallowed_methods,
     reason = "this crate decides by the wall clock"
