@@ -27,6 +27,8 @@ use crate::status::{Code, Refusal, code_of_http};
 const STREAM_WINDOW: u32 = 1 << 20;
 /// `grpc-timeout` has at most eight digits: that many milliseconds are over a day.
 const TIMEOUT_MILLIS_MAX: u128 = 99_999_999;
+/// How often a request goes to another connection at once, since its own closed before it was sent.
+const UNSENT_MAX: u32 = 3;
 
 pub(super) struct GrpcExporter {
     /// In the order of [`Signal::ALL`].
@@ -71,9 +73,16 @@ impl GrpcExporter {
         timeout: Duration,
     ) -> Result<ExportReply, ExportError> {
         let hop = &self.hops[signal as usize];
-        let request = self.request(signal, request, headers, timeout);
-        let response = hop.channel.clone().oneshot(request).await;
-        let response = response.map_err(|error| hop.failure(&error, timeout))?;
+        let message = pack(self.compression, request);
+        let mut n_unsent = 0;
+        let response = loop {
+            let request = self.request(signal, message.clone(), &headers, timeout);
+            match hop.channel.clone().oneshot(request).await {
+                Ok(response) => break response,
+                Err(error) if n_unsent < UNSENT_MAX && was_not_taken(&error) => n_unsent += 1,
+                Err(error) => return Err(hop.failure(&error, timeout)),
+            }
+        };
         let (parts, body) = response.into_parts();
         // An answer without a message has its status in the headers.
         if let Some(refusal) = Refusal::from_trailers(&parts.headers)
@@ -100,12 +109,11 @@ impl GrpcExporter {
     fn request(
         &self,
         signal: Signal,
-        request: Bytes,
-        own_headers: Headers,
+        message: Bytes,
+        own_headers: &Headers,
         timeout: Duration,
     ) -> Request<tonic::body::Body> {
         let encoding = self.compression.name();
-        let message = pack(self.compression, request);
         let mut head = BytesMut::with_capacity(5);
         head.put_u8(u8::from(encoding.is_some()));
         head.put_u32(message.len() as u32);
@@ -117,8 +125,8 @@ impl GrpcExporter {
         *request.version_mut() = http::Version::HTTP_2;
         *request.uri_mut() = Uri::from_static(signal.grpc_path());
         let headers = request.headers_mut();
-        for (name, value) in self.headers.iter().cloned().chain(own_headers) {
-            headers.insert(name, value);
+        for (name, value) in self.headers.iter().chain(own_headers) {
+            headers.insert(name, value.clone());
         }
         let content_type = HeaderValue::from_static("application/grpc");
         headers.insert(header::CONTENT_TYPE, content_type);
@@ -179,6 +187,22 @@ impl Hop {
         }
         ExportError::cut_off(message)
     }
+}
+
+/// Whether a request surely was not taken: its connection was closing, as servers do with old ones.
+fn was_not_taken(error: &(dyn std::error::Error + 'static)) -> bool {
+    let errors = std::iter::successors(Some(error), |error| error.source());
+    errors.into_iter().any(|error| {
+        let is_unsent = error
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_canceled);
+        let is_left_out = error.downcast_ref::<h2::Error>().is_some_and(|error| {
+            let is_closing = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            error.is_remote() && (is_closing || is_refused)
+        });
+        is_unsent || is_left_out
+    })
 }
 
 /// The message of a unary answer.

@@ -189,7 +189,8 @@ async fn read_request(
 /// Reads what is left of a refused request and throws it away: over HTTP/1 many senders listen only when
 /// they have written all, and a connection closed before that takes the answer with it.
 async fn pass_by(parts: &Parts, mut body: Incoming, refusal: &Refusal) {
-    if parts.version == Version::HTTP_2 {
+    // Over HTTP/2 answers do not wait for requests, and who was too slow had its time.
+    if parts.version == Version::HTTP_2 || refusal.code == Code::DeadlineExceeded {
         return;
     }
     let passing = async {

@@ -364,3 +364,57 @@ async fn under_pressure_everything_is_refused() {
         .await
         .expect("no pressure");
 }
+
+/// Draining, a server answers what is in flight and takes nothing new.
+#[tokio::test]
+async fn what_is_in_flight_is_answered_before_the_end() {
+    let gate = Gate::shut();
+    let (grpc, http) = (
+        bind("127.0.0.1:0").await.expect("a free port"),
+        bind("127.0.0.1:0").await.expect("a free port"),
+    );
+    let grpc_address = grpc.local_addr().to_string();
+    let http_address = http.local_addr().to_string();
+    let live = LiveReceive::new(ReceiveSettings::default()).expect("nothing to read");
+    let drain = tokio::sync::watch::Sender::new(());
+    let (mut grpc_drained, mut http_drained) = (drain.subscribe(), drain.subscribe());
+    let servers = [
+        tokio::spawn({
+            let drained = async move { drop(grpc_drained.changed().await) };
+            let admission = Admission::default();
+            serve_grpc(
+                grpc,
+                Arc::clone(&gate),
+                admission,
+                Arc::clone(&live),
+                drained,
+            )
+        }),
+        tokio::spawn({
+            let drained = async move { drop(http_drained.changed().await) };
+            serve_http(http, Arc::clone(&gate), Admission::default(), live, drained)
+        }),
+    ];
+    let exporters = [
+        exporter(Protocol::Grpc, &grpc_address),
+        exporter(Protocol::Http, &format!("http://{http_address}")),
+    ];
+    let calls = exporters
+        .clone()
+        .map(|exporter| tokio::spawn(async move { send(&exporter).await }));
+    let begun = gate.begun.acquire_many(2).await.expect("never closed");
+    drain.send(()).expect("both servers wait for it");
+    for address in [grpc_address, http_address] {
+        while tokio::net::TcpStream::connect(&address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+    gate.open.add_permits(2);
+    for call in calls {
+        assert_eq!(call.await.expect("no panic"), Ok(ExportReply::default()));
+    }
+    drop((begun, exporters));
+    for server in servers {
+        server.await.expect("no panic");
+    }
+}

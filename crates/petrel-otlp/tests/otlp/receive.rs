@@ -1,6 +1,5 @@
 //! Servers against real clients: tonic's own, and plain HTTP.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,12 +12,10 @@ use hyper_util::rt::TokioExecutor;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
-use petrel_otlp::export::{Exporter, ExporterSettings, Protocol};
 use petrel_otlp::receive::{
-    Admission, ExportReply, Handler, LiveReceive, ReceiveSettings, Received, Refusal, Transport,
-    bind, serve_grpc, serve_http,
+    Admission, ExportReply, ReceiveSettings, Received, Refusal, Transport, bind,
 };
-use petrel_otlp::{Code, Fault, Malformed, Signal};
+use petrel_otlp::{Code, Fault, Malformed};
 use prost::Message;
 use std::io::Write;
 use tonic::codec::CompressionEncoding;
@@ -400,74 +397,4 @@ async fn one_connection_carries_many_requests() {
         call.expect("no panic").expect("taken");
     }
     assert_eq!(loopback.recorder.bytes().len(), 400);
-}
-
-/// Draining, a server answers what is in flight and takes nothing new.
-#[tokio::test]
-async fn what_is_in_flight_is_answered_before_the_end() {
-    struct Gate {
-        begun: tokio::sync::Semaphore,
-        open: tokio::sync::Semaphore,
-    }
-    impl Handler for Gate {
-        async fn export(&self, _: Received) -> Result<ExportReply, Refusal> {
-            self.begun.add_permits(1);
-            let _open = self.open.acquire().await.expect("never closed");
-            Ok(ExportReply::default())
-        }
-    }
-    let gate = Arc::new(Gate {
-        begun: tokio::sync::Semaphore::new(0),
-        open: tokio::sync::Semaphore::new(0),
-    });
-    let (grpc, http) = (
-        bind("127.0.0.1:0").await.expect("a free port"),
-        bind("127.0.0.1:0").await.expect("a free port"),
-    );
-    let grpc_address = grpc.local_addr().to_string();
-    let http_address = http.local_addr().to_string();
-    let live = LiveReceive::new(ReceiveSettings::default()).expect("nothing to read");
-    let drain = tokio::sync::watch::Sender::new(());
-    let (mut grpc_drained, mut http_drained) = (drain.subscribe(), drain.subscribe());
-    let servers = [
-        tokio::spawn({
-            let drained = async move { drop(grpc_drained.changed().await) };
-            let admission = Admission::default();
-            serve_grpc(
-                grpc,
-                Arc::clone(&gate),
-                admission,
-                Arc::clone(&live),
-                drained,
-            )
-        }),
-        tokio::spawn({
-            let drained = async move { drop(http_drained.changed().await) };
-            serve_http(http, Arc::clone(&gate), Admission::default(), live, drained)
-        }),
-    ];
-    let exporters = [
-        ExporterSettings::new(Protocol::Grpc, &grpc_address),
-        ExporterSettings::new(Protocol::Http, &format!("http://{http_address}")),
-    ]
-    .map(|settings| Exporter::new(&settings).expect("a valid endpoint"));
-    let calls = exporters.clone().map(|exporter| {
-        let request = Bytes::from(request(1).encode_to_vec());
-        tokio::spawn(async move { exporter.export(Signal::Logs, request, &[], None).await })
-    });
-    let begun = gate.begun.acquire_many(2).await.expect("never closed");
-    drain.send(()).expect("both servers wait for it");
-    for address in [grpc_address, http_address] {
-        while tokio::net::TcpStream::connect(&address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    }
-    gate.open.add_permits(2);
-    for call in calls {
-        assert_eq!(call.await.expect("no panic"), Ok(ExportReply::default()));
-    }
-    drop((begun, exporters));
-    for server in servers {
-        server.await.expect("no panic");
-    }
 }

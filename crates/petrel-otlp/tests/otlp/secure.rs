@@ -218,6 +218,48 @@ async fn clients_without_a_certificate_are_not_let_in() {
 }
 
 #[tokio::test]
+async fn a_client_shows_its_new_certificate() {
+    let (authority, stranger) = (Authority::new("ours"), Authority::new("theirs"));
+    let tls = server_tls(authority.identity(), Some(authority.ca()));
+    let loopback = serving_tls(tls).await;
+    for protocol in PROTOCOLS {
+        let files = Files::new(&stranger);
+        let tls = ClientTls {
+            ca: Some(authority.ca()),
+            identity: Some(files.identity()),
+            reload_interval: Duration::ZERO,
+            ..ClientTls::default()
+        };
+        let exporter = Exporter::new(&settings(&loopback, protocol, Some(tls)));
+        let exporter = exporter.expect("good settings");
+        let send = || exporter.export(Signal::Logs, Bytes::new(), &[], None);
+        assert!(send().await.is_err());
+        files.issue(&authority);
+        assert_eq!(send().await, TAKEN);
+    }
+}
+
+/// A client that never says hello keeps nobody waiting.
+#[tokio::test]
+async fn a_silent_handshake_blocks_no_other() {
+    let authority = Authority::new("ours");
+    let loopback = serving_tls(server_tls(authority.identity(), None)).await;
+    for (protocol, endpoint) in [
+        (Protocol::Grpc, &*loopback.grpc),
+        (Protocol::Http, loopback.http.trim_start_matches("https://")),
+    ] {
+        let silent = tokio::net::TcpStream::connect(endpoint).await;
+        let silent = silent.expect("it listens");
+        let tls = ClientTls {
+            ca: Some(authority.ca()),
+            ..ClientTls::default()
+        };
+        assert_eq!(send(&settings(&loopback, protocol, Some(tls))).await, TAKEN);
+        drop(silent);
+    }
+}
+
+#[tokio::test]
 async fn certificates_are_replaced_under_load() {
     let (old, new) = (Authority::new("ours"), Authority::new("theirs"));
     let files = Files::new(&old);
