@@ -13,6 +13,7 @@ mod duration;
 mod environment;
 mod exporters;
 mod extensions;
+mod field;
 mod hide;
 mod limits;
 mod model;
@@ -204,10 +205,9 @@ fn read_config(
     if let Some(section) = top.section("limits", report) {
         limits::read_limits(section, &mut config.limits, report);
     }
-    for receiver in [&mut config.receivers.grpc, &mut config.receivers.http] {
-        if let Some(receiver) = receiver {
-            receiver.settings.request_bytes_max = config.limits.request_bytes_max;
-        }
+    let receivers = [&mut config.receivers.grpc, &mut config.receivers.http];
+    for receiver in receivers.into_iter().flatten() {
+        receiver.settings.request_bytes_max = config.limits.request_bytes_max;
     }
     if let Some(section) = top.section("receivers", report) {
         let mut common = receivers::Common {

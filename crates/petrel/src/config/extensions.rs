@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::diagnostic::Diagnostic;
-use super::read::{Field, Report, Section, hide_scalars, nearest};
+use super::field::Field;
+use super::read::{Report, Section, hide_scalars, nearest};
 use super::security::{name_fault, read_secret, warn_of_plain_text};
 use super::wire::{BearerAuth, Source};
 

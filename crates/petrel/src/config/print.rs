@@ -44,10 +44,10 @@ pub fn effective(
     source: &str,
     env: &dyn Fn(&str) -> Option<String>,
     memory_total: &dyn Fn() -> Option<u64>,
-) -> Result<String, Reading> {
+) -> Result<String, Box<Reading>> {
     let reading = read_whole(source, env, memory_total);
     if reading.has_errors() {
-        return Err(reading);
+        return Err(Box::new(reading));
     }
     let mut ignored = Report::default();
     let parse = |text: &str, ignored: &mut Report| node::parse(text, env, ignored);
@@ -55,7 +55,7 @@ pub fn effective(
         parse(source, &mut ignored),
         parse(default_file::TEXT, &mut ignored),
     ) else {
-        return Err(reading);
+        return Err(Box::new(reading));
     };
     let mut tree = Tree::of(&defaults, &reading);
     let mut written = Tree::of(&written, &reading);
