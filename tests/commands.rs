@@ -118,7 +118,7 @@ state: {{directory: {state}}}
     let file_name = file.display();
     for (place, about) in [
         ("2:14", "broken.wasm"),
-        ("3:3", "no_such_setting"),
+        ("3:13", "no_such_setting"),
         ("4:3", "no detector is named nonesuch"),
         ("5:20", "is no directory"),
     ] {

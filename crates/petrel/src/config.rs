@@ -13,6 +13,7 @@ mod duration;
 mod environment;
 mod exporters;
 mod extensions;
+mod field;
 mod hide;
 mod limits;
 mod model;

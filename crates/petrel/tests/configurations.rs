@@ -99,7 +99,7 @@ fn every_error_has_a_place_an_excerpt_and_advice() {
         assert!(reading.has_errors(), "{name} is right");
         for error in reading.of(Severity::Error) {
             let (line, column) = error
-                .position(&source)
+                .position(source)
                 .expect("errors of a file have a place");
             let alone = render(std::slice::from_ref(error), name, &reading.shown, false);
             assert!(

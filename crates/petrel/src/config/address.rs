@@ -1,6 +1,7 @@
 //! Addresses: where to listen, and where to send.
 
-use super::read::{Field, Report};
+use super::field::Field;
+use super::read::Report;
 use super::wire::{ClientTls, Protocol};
 
 /// Marks a socket of the file system.

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::diagnostic::Diagnostic;
+use super::field::to_json;
 use super::limits::MIB;
 use super::model::{DetectorSettings, Detectors};
 use super::node::Value;
-use super::read::{Report, Section, to_json};
+use super::read::{Report, Section};
 use super::set;
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -8,9 +8,10 @@ use petrel_otlp::Signal;
 
 use super::address::{TlsSays, target, tls_of};
 use super::diagnostic::Diagnostic;
+use super::field::Field;
 use super::model::{Exporter, Pipelines};
 use super::node::{Node, Scalar, Value};
-use super::read::{Field, Report};
+use super::read::Report;
 use super::wire::{
     ClientTls, Compression, Encoding, Endpoints, Identity, Protocol, Secret, Source,
 };
@@ -292,4 +293,67 @@ fn decoded(text: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, render};
+
+    #[test]
+    fn the_environment_makes_an_exporter() {
+        let with = |variables: &'static [(&str, &str)]| {
+            exporter_from_env(&move |name| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert_eq!(with(&[]), Ok(None));
+        let found = with(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "x-a=b%20c, x-d=e"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces/t"),
+        ]);
+        let found = found.expect("it is right").expect("there is one");
+        let settings = &found.exporters["otlp_http/env"].settings;
+        assert_eq!(found.exporters.len(), 1, "the same but for endpoints");
+        assert_eq!(settings.endpoints.logs, "http://collector:4318/v1/logs");
+        assert_eq!(settings.endpoints.traces, "http://traces/t");
+        assert_eq!(settings.headers[0], ("x-a".to_owned(), Secret::new("b c")));
+        assert_eq!(settings.timeout, Duration::from_secs(2));
+        assert_eq!(found.pipelines.metrics.as_deref(), Some("otlp_http/env"));
+
+        let found = with(&[
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "collector:4317"),
+            ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+        ]);
+        let found = found.expect("it is right").expect("there is one");
+        let settings = &found.exporters["otlp_grpc/env"].settings;
+        assert_eq!(settings.endpoints.logs, "http://collector:4317");
+        assert_eq!(found.pipelines.traces, None);
+
+        let errors = with(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:SECRET@a"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "SECRET"),
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://a"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "SECRET"),
+        ]);
+        let errors = errors.expect_err("three are wrong");
+        let text = render(&errors, "petrel.yaml", "", false);
+        assert!(!text.contains("SECRET"), "{text}");
+        for name in ["_ENDPOINT", "_TIMEOUT", "_HEADERS"] {
+            assert!(
+                text.contains(&format!("OTEL_EXPORTER_OTLP{name}")),
+                "{name} in {text}"
+            );
+        }
+        let file = "exporters: {otlp_grpc: {endpoint: 'http://a:1'}}";
+        let any = |_: &str| Some("SECRET".to_owned());
+        assert!(
+            Config::parse(file, &any).is_ok(),
+            "a file's exporter is stronger"
+        );
+    }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::address::{TlsSays, is_loopback, target, tls_of};
 use super::diagnostic::Diagnostic;
 use super::extensions::{Extensions, type_of};
+use super::field::Field;
 use super::limits::{DAY, MIB};
 use super::model::{Exporter, Sizer};
 use super::queue::read_queue;
-use super::read::{Field, Report, Section, hide_scalars, nearest};
+use super::read::{Report, Section, hide_scalars, nearest};
 use super::security::{read_authenticator, read_client_tls, read_headers};
 use super::set;
 use super::wire::{

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::diagnostic::Diagnostic;
-use super::read::{Field, Report, Section, hide_scalars, nearest};
+use super::field::Field;
+use super::read::{Report, Section, hide_scalars, nearest};
 use super::security::{name_fault, read_secret, warn_of_plain_text};
 use super::wire::{BearerAuth, Source};
 
@@ -145,7 +146,11 @@ fn read_storage(mut section: Section<'_>, report: &mut Report) -> Option<PathBuf
                 .help("a directory that Petrel may write, as /var/lib/petrel/queue"),
         );
     }
-    section.boolean("create_directory", report);
+    if let Some(field) = section.get("create_directory", report)
+        && field.boolean(report) == Some(false)
+    {
+        report.no_effect(&field, "a directory that is missing is made");
+    }
     section.without_effect("timeout", "nobody else holds its files", report);
     if let Some(mut compaction) = section.section("compaction", report) {
         let why = "space is used again as it is";

@@ -1,6 +1,6 @@
 //! The reference of all keys, made of the default file.
 
-use super::default_file::{TEXT, keys};
+use super::default_file::{KeyLine, TEXT, keys};
 
 const INTRODUCTION: &str = "\
 # Configuration
@@ -92,11 +92,13 @@ pub fn reference() -> String {
         out.push_str(&format!("\n## {title}\n\n{about}\n\n"));
         out.push_str("| key | default | what it is for |\n|---|---|---|\n");
         let is_in = |path: &str| path == title || path.starts_with(&format!("{title}."));
-        for key in keys.iter().filter(|key| is_in(&key.path)) {
-            let value = match (key.value.as_str(), key.is_default) {
-                ("", _) => String::new(),
-                (value, true) => format!("`{value}`"),
-                (value, false) => format!("e.g. `{value}`"),
+        let is_told = |key: &&KeyLine| !(key.value.is_empty() && key.about.is_empty());
+        for key in keys.iter().filter(|key| is_in(&key.path)).filter(is_told) {
+            let value = match key.value.as_str() {
+                "" => String::new(),
+                _ if key.about.starts_with("no effect") => String::new(),
+                value if is_example(key) => format!("e.g. `{value}`"),
+                value => format!("`{value}`"),
             };
             let about = key.about.replace('|', "\\|");
             out.push_str(&format!("| `{}` | {value} | {about} |\n", key.path));
@@ -107,6 +109,38 @@ pub fn reference() -> String {
         out.push_str(&format!("| {code} | {about} |\n"));
     }
     out
+}
+
+/// Whether a value shows only what one may look like; values of optional maps are defaults otherwise.
+fn is_example(key: &KeyLine) -> bool {
+    const NAMES: [&str; 23] = [
+        "authenticator",
+        "ca_file",
+        "ca_pem",
+        "cert_file",
+        "cert_pem",
+        "client_ca_file",
+        "directory",
+        "exporter",
+        "exporters",
+        "extensions",
+        "filename",
+        "key_file",
+        "key_pem",
+        "max_recv_msg_size_mib",
+        "max_request_body_size",
+        "metadata_keys",
+        "receivers",
+        "server_name_override",
+        "storage",
+        "token",
+        "tokens",
+        "workers",
+        "x-scope-orgid",
+    ];
+    let name = key.path.rsplit('.').next().unwrap_or_default();
+    let is_limit = name.contains("limit_") || name.starts_with("max_connection_");
+    !key.is_default && (NAMES.contains(&name) || is_limit || name.ends_with("endpoint"))
 }
 
 /// The keys of the whole file, each with the comment before it.

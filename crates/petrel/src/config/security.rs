@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::address::TlsSays;
 use super::diagnostic::Diagnostic;
 use super::extensions::Extensions;
+use super::field::Field;
 use super::limits::DAY;
-use super::read::{Field, Report, Section, hide_scalars};
+use super::read::{Report, Section, hide_scalars};
 use super::set;
 use super::wire::{BearerAuth, ClientTls, Identity, Secret, ServerTls, Source, TlsVersion};
 

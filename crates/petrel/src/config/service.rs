@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::diagnostic::Diagnostic;
 use super::extensions::Extensions;
+use super::field::Field;
 use super::model::{Exporter, Pipelines};
-use super::read::{Field, Report, Section, nearest};
+use super::read::{Report, Section, nearest};
 
 type Exporters = BTreeMap<String, Exporter>;
 

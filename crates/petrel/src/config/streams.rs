@@ -1,9 +1,10 @@
 //! `streams` and `privacy`: what is compared with what, what is looked into, and what may leave.
 
 use super::diagnostic::Diagnostic;
+use super::field::Field;
 use super::model::{Mask, Privacy, StreamPattern, Streams};
 use super::queue::read_metadata_keys;
-use super::read::{Field, Report, Section, nearest};
+use super::read::{Report, Section, nearest};
 use super::set;
 
 pub(crate) fn read_streams(mut section: Section<'_>, streams: &mut Streams, report: &mut Report) {
