@@ -44,7 +44,7 @@ fn stage() -> (Stage, watch::Sender<bool>) {
     let (open, gate) = watch::channel(false);
     let more = format!(
         "enrichment: none
-limits: {{ in_flight_mib_max: {IN_FLIGHT_MIB} }}
+limits: {{ request_mib_max: {IN_FLIGHT_MIB}, in_flight_mib_max: {IN_FLIGHT_MIB} }}
 drain_timeout: 60s
 "
     );

@@ -61,7 +61,6 @@ impl Running {
             store.clone(),
             events::encoder(ways.anomalies.is_some()),
         )?;
-        let planned = Servers::none().plan(&config.receivers).await?;
         let detectors = Detectors::load(config)?;
         let analysis = Arc::new(Analysis::start(start_of(
             config,
@@ -78,6 +77,8 @@ impl Running {
 
         let admission = Admission::new(config.limits.in_flight_bytes_max, RETRY_AFTER_DEFAULT);
         let mut servers = Servers::none();
+        // Last: who connects is to be answered.
+        let planned = servers.plan(&config.receivers).await?;
         servers.apply(planned, &inline, &admission);
         let events = tokio::spawn(send_events(exit, outbox.clone(), Arc::clone(&inline)));
         let mut running = Self {
