@@ -119,8 +119,9 @@ async fn pass(client: TcpStream, target: SocketAddr, mut wire: watch::Receiver<W
         tokio::select! {
             read = from_client.read(&mut up), if !is_silent => {
                 let Ok(n_bytes @ 1..) = read else { break };
+                // One that was made before the cut has had its bytes.
                 let n_bytes = match now {
-                    Wire::CutAfter(most) => n_bytes.min(most - sent),
+                    Wire::CutAfter(most) => n_bytes.min(most.saturating_sub(sent)),
                     _ => n_bytes,
                 };
                 if to_server.write_all(&up[..n_bytes]).await.is_err() {
