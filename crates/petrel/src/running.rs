@@ -12,7 +12,8 @@ use petrel_engine::{Continuity, Enrichment, Privacy, Scope, Settings};
 use petrel_otlp::receive::{Address, Admission, RETRY_AFTER_DEFAULT};
 use regex::Regex;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout_at};
 
 use self::background::Background;
 use crate::analysis::{Analysis, Start};
@@ -28,7 +29,10 @@ use crate::pipeline::Pipeline;
 use crate::servers::Servers;
 use crate::store::Store;
 use crate::telemetry::name;
-use crate::ways::Ways;
+use crate::ways::{Ways, drain_queue};
+
+/// What anomaly events have to leave at the end, when everything else has used up the time.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// Everything that runs, and how to end it.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ pub struct Running {
     events: JoinHandle<()>,
     background: Background,
     /// Queues that nobody hands anything to any more; they end when they are empty.
-    retired: Vec<Arc<Queue>>,
+    retired: Vec<(String, Arc<Queue>)>,
 }
 
 impl Running {
@@ -128,30 +132,31 @@ impl Running {
         self.admission.clone()
     }
 
-    /// Takes no more requests, finishes what was admitted, sends what waits, saves, ends.
+    /// Takes no more requests, finishes what was admitted, sends what waits, saves, ends: the first three
+    /// within `drain_timeout` together.
     ///
     /// # Errors
     /// When the last snapshot cannot be written.
     pub async fn drain(mut self) -> anyhow::Result<()> {
         let timeout = self.config.drain_timeout;
+        let deadline = Instant::now() + timeout;
         self.background.end().await;
-        if tokio::time::timeout(timeout, self.servers.drain())
-            .await
-            .is_err()
-        {
+        if timeout_at(deadline, self.servers.drain()).await.is_err() {
             tracing::warn!(
                 ?timeout,
                 "requests were still in flight when the time to drain was over"
             );
         }
         let pipeline = self.inline.pipeline();
-        pipeline.ways.drain(timeout).await;
-        for queue in &self.retired {
-            crate::ways::drain_queue("of before a reload", queue, timeout).await;
+        let mut queues = JoinSet::new();
+        let retired = std::mem::take(&mut self.retired).into_iter();
+        for (id, queue) in pipeline.ways.all_queues().chain(retired) {
+            queues.spawn(async move { drain_queue(&id, &queue, deadline).await });
         }
+        queues.join_all().await;
         // What is still being judged may bring events: the workers answer after it.
         let knowledge = pipeline.analysis.snapshot(Scope::All).await;
-        self.send_last_events(timeout).await;
+        self.send_last_events(deadline).await;
         if let Some(store) = self.store {
             persist::write(store, knowledge)
                 .await
@@ -161,12 +166,11 @@ impl Running {
         end_analysis(pipeline).await
     }
 
-    async fn send_last_events(&mut self, timeout: Duration) {
+    async fn send_last_events(&mut self, deadline: Instant) {
         self.outbox.close();
-        if tokio::time::timeout(timeout, &mut self.events)
-            .await
-            .is_err()
-        {
+        // They come last, and are few: a second is theirs in any case.
+        let deadline = deadline.max(Instant::now() + LAST_EVENTS);
+        if timeout_at(deadline, &mut self.events).await.is_err() {
             let n_events = self.outbox.len();
             let kept = self.store.is_some();
             tracing::warn!(

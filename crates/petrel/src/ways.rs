@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use petrel_otlp::Signal;
 use petrel_otlp::export::Exporter;
+use tokio::time::Instant;
 
 use crate::config::{self, Config, QueueMode};
 use crate::delivery::{Delivery, Exit, Queue, QueueSettings, QueueStatus};
@@ -91,7 +91,7 @@ impl Ways {
     /// The configuration is in force: queues that went on from before send through the new exporters.
     /// Returns those that nobody hands anything to any more.
     #[must_use]
-    pub fn take_over(&self, config: &Config, before: &Self) -> Vec<Arc<Queue>> {
+    pub fn take_over(&self, config: &Config, before: &Self) -> Vec<(String, Arc<Queue>)> {
         let mut retired = Vec::new();
         for (id, queue) in &before.queues {
             let goes_on = self.queues.get(id).filter(|now| Arc::ptr_eq(now, queue));
@@ -102,7 +102,7 @@ impl Ways {
                         queue.change(QueueSettings::from(&exporter.queue), exit);
                     }
                 }
-                _ => retired.push(Arc::clone(queue)),
+                _ => retired.push((id.clone(), Arc::clone(queue))),
             }
         }
         retired
@@ -127,17 +127,16 @@ impl Ways {
         self.queues.iter().map(status).collect()
     }
 
-    /// Sends what waits for at most `timeout`; what is in memory then is lost, and said to be.
-    pub async fn drain(&self, timeout: Duration) {
-        for (id, queue) in &self.queues {
-            drain_queue(id, queue, timeout).await;
-        }
+    /// The queues, by exporter.
+    pub fn all_queues(&self) -> impl Iterator<Item = (String, Arc<Queue>)> {
+        let queues = self.queues.iter();
+        queues.map(|(id, queue)| (id.clone(), Arc::clone(queue)))
     }
 }
 
 /// Ends a queue, and says what is lost with it.
-pub async fn drain_queue(id: &str, queue: &Queue, timeout: Duration) {
-    let lost = queue.drain(timeout).await;
+pub async fn drain_queue(id: &str, queue: &Queue, deadline: Instant) {
+    let lost = queue.drain(deadline).await;
     if lost.requests > 0 {
         tracing::error!(
             exporter = id,

@@ -199,13 +199,13 @@ fn parse(name: &str, source: &str) -> Config {
 fn ports(name: &str, source: &str, host: &str) -> [u16; 4] {
     let config = parse(name, source);
     assert!(
-        config.exporter.is_some() && config.state.is_some(),
+        !config.exporters.is_empty() && config.state.is_some(),
         "{name}"
     );
     let telemetry = config.telemetry;
     [
-        config.receivers.grpc,
-        config.receivers.http,
+        config.receivers.grpc.map(|it| it.endpoint),
+        config.receivers.http.map(|it| it.endpoint),
         telemetry.metrics.map(|it| it.address),
         telemetry.health.map(|it| it.address),
     ]

@@ -43,8 +43,11 @@ fn main() -> io::Result<()> {
         serde_json::to_vec(&decoded).expect("any request can be JSON")
     });
     write("json", json.filter(|json| json.len() <= 2 * SEED_BYTES_MAX))?;
-    let packed: io::Result<Vec<_>> = requests.iter().map(|it| packed(it)).collect();
-    write("decompression", packed?.into_iter())?;
+    let gzip: io::Result<Vec<_>> = requests.iter().map(|it| packed(it)).collect();
+    let zstd = requests
+        .iter()
+        .map(|it| [vec![128 + 12], zstd(it)].concat());
+    write("decompression", gzip?.into_iter().chain(zstd))?;
     let configs = include_str!("seeds.yaml").split(SEPARATOR);
     write("config", configs.map(|config| config.as_bytes().to_vec()))
 }
@@ -59,6 +62,10 @@ fn sample(runner: &mut TestRunner, strategy: impl Strategy<Value = Vec<u8>>) -> 
         }
     }
     seeds
+}
+
+fn zstd(request: &[u8]) -> Vec<u8> {
+    petrel_otlp::fuzzing::pack_as(1, request.to_vec().into()).to_vec()
 }
 
 /// Packed into two members, as a sender may, with a bound that holds it.

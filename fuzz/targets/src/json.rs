@@ -1,7 +1,8 @@
-//! Any bytes as OTLP/JSON: what is read is a valid request, and written again it is read as the same.
+//! Any bytes as OTLP/JSON of each signal: what is read is a valid request; logs, written again, are read
+//! as the same.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use petrel_otlp::json_to_protobuf;
+use petrel_otlp::{Signal, count_items, json_to_protobuf, protobuf_to_json};
 use prost::Message;
 
 use crate::model::plan;
@@ -13,7 +14,13 @@ use crate::walk::walk_with_two_workers;
 /// When what is read is no request that prost and a walk take, or when another implementation writes
 /// it as JSON that is read as something else.
 pub fn json(input: &[u8]) {
-    let Ok(protobuf) = json_to_protobuf(input) else {
+    for signal in [Signal::Traces, Signal::Metrics] {
+        if let Ok(protobuf) = json_to_protobuf(signal, input) {
+            count_items(signal, &protobuf).expect("a valid request");
+            protobuf_to_json(signal, &protobuf).expect("a valid request");
+        }
+    }
+    let Ok(protobuf) = json_to_protobuf(Signal::Logs, input) else {
         return;
     };
     walk_with_two_workers(&protobuf, &plan(true)).expect("a valid request");
@@ -32,7 +39,7 @@ pub fn json(input: &[u8]) {
         return;
     }
     let again = serde_json::to_vec(&decoded).expect("any request can be JSON");
-    match json_to_protobuf(&again) {
+    match json_to_protobuf(Signal::Logs, &again) {
         Ok(again) => {
             let again = ExportLogsServiceRequest::decode(again).expect("as before");
             assert_eq!(format!("{again:?}"), text);

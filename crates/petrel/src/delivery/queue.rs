@@ -259,12 +259,17 @@ impl Queue {
         }
     }
 
-    /// Takes nothing more, sends what waits for at most `timeout`, ends. What is left then stays in the
-    /// file, or, of a queue in memory, is lost: it is returned.
-    pub async fn drain(&self, timeout: Duration) -> Load {
+    /// Takes nothing more; its consumers end when it is empty.
+    pub fn close(&self) {
         self.shared.lock().is_closing = true;
         self.shared.changed.notify_waiters();
         self.shared.room.notify_waiters();
+    }
+
+    /// Takes nothing more, sends what waits until `deadline` at most, ends. What is left then stays in the
+    /// file, or, of a queue in memory, is lost: it is returned.
+    pub async fn drain(&self, deadline: Instant) -> Load {
+        self.close();
         let mut consumers = std::mem::take(
             &mut *self
                 .consumers
@@ -272,7 +277,7 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner),
         );
         let sending = async { while consumers.join_next().await.is_some() {} };
-        let is_done = tokio::time::timeout(timeout, sending).await.is_ok();
+        let is_done = tokio::time::timeout_at(deadline, sending).await.is_ok();
         consumers.shutdown().await;
         let left = self.shared.lock().line.load();
         let is_kept = self.directory.is_some();

@@ -45,9 +45,13 @@ impl Running {
             return Err(error);
         }
         let retired = ways.take_over(&config, &before.ways);
-        for queue in retired {
-            tracing::info!("a queue is no longer handed anything, and ends when it is empty");
-            self.retired.push(queue);
+        for (id, queue) in retired {
+            tracing::info!(
+                exporter = id,
+                "its queue is handed nothing more and sends what it has"
+            );
+            queue.close();
+            self.retired.push((id, queue));
         }
         self.admission
             .set_bytes_max(config.limits.in_flight_bytes_max);
