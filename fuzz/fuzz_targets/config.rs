@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| petrel_fuzz::config(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| petrel_fuzz::configuration(input));

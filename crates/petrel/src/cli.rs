@@ -65,7 +65,7 @@ pub enum Command {
 pub enum DetectorCommand {
     /// It hears of records again; what it had learnt is still there
     Enable(SwitchArgs),
-    /// It hears of no records any more; the others go on
+    /// It hears of no records any more, over a restart too where state is kept; the others go on
     Disable(SwitchArgs),
 }
 

@@ -46,41 +46,17 @@ pub fn resident_bytes() -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
-/// What the process may take in all, in bytes: its control group's limit, else the machine's memory.
-#[must_use]
-pub fn available_bytes() -> Option<u64> {
-    let number = |path: &str| {
-        std::fs::read_to_string(path)
-            .ok()?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    };
-    let group = number("/sys/fs/cgroup/memory.max")
-        .or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    let machine = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-            let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-            Some(kib * 1024)
-        });
-    match (group, machine) {
-        (Some(group), Some(machine)) => Some(group.min(machine)),
-        (group, machine) => group.or(machine),
-    }
-}
-
 /// How often own figures are brought up to date that nobody else does.
 pub const OWN_FIGURES_EVERY: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::memory_total;
 
     #[test]
     fn this_process_takes_some_memory_and_less_than_there_is() {
-        let (resident, available) = (resident_bytes().unwrap(), available_bytes().unwrap());
+        let (resident, available) = (resident_bytes().unwrap(), memory_total().unwrap());
         assert!(resident > 1 << 20, "{resident}");
         assert!(resident < available, "{resident} of {available}");
     }

@@ -1,7 +1,7 @@
 //! Writes the first inputs of every target to `fuzz/corpus/`: small requests of every odd shape, the
 //! same damaged, as JSON and packed, and configurations that are right, wrong and half there.
 //!
-//! `cargo run -p petrel-fuzz --no-default-features --example seeds`; the same files every time.
+//! `cargo run -p petrel-fuzz --example seeds`; the same files every time.
 
 use std::fs;
 use std::io::{self, Write};

@@ -51,6 +51,7 @@ impl Exit {
         timeout: Option<Duration>,
     ) -> Result<ExportReply, Refusal> {
         let Outgoing { head, body } = outgoing;
+        let _in_flight = InFlight::of(&self.id);
         let sent = self
             .exporter
             .export(head.signal, body, &head.metadata, timeout)
@@ -79,6 +80,7 @@ impl Exit {
         body: Bytes,
         retry: Option<RetrySettings>,
     ) -> Result<ExportReply, Refusal> {
+        let _in_flight = InFlight::of(&self.id);
         let outcome = self
             .exporter
             .export_queued(head.signal, body, &head.metadata, retry)
@@ -97,6 +99,23 @@ impl Exit {
         if failed > 0 {
             metrics::counter!(name::SEND_FAILED.of(signal), &labels).increment(failed);
         }
+    }
+}
+
+/// Counts a request among those in flight until it is dropped.
+struct InFlight(metrics::Gauge);
+
+impl InFlight {
+    fn of(exporter: &str) -> Self {
+        let gauge = metrics::gauge!(name::IN_FLIGHT, "exporter" => exporter.to_owned());
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }
 

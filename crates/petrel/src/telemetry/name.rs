@@ -81,6 +81,8 @@ macro_rules! names {
 names! {
     /// Requests, by outcome.
     counter RECEIVER_REQUESTS = "otelcol_receiver_requests", Count;
+    /// Requests that the next hop has not answered yet.
+    gauge IN_FLIGHT = "otelcol_exporter_in_flight_requests", Count;
     /// What a sending queue holds, in the unit of its size.
     gauge QUEUE_SIZE = "otelcol_exporter_queue_size", Count;
     /// What a sending queue may hold, in the unit of its size.
