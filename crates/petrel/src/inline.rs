@@ -139,6 +139,8 @@ impl Inline {
         let n_bytes = walked.request.len();
         let budget = Duration::from_millis(self.budget_ms.load(Ordering::Relaxed));
         let judged = match tokio::time::timeout(budget, self.gate.read()).await {
+            // Who was walked for another set of workers, and waited for a reload, is not theirs.
+            Ok(_through) if !std::ptr::eq(&**self.pipeline.load(), pipeline) => Err("reload"),
             Ok(_through) => pipeline
                 .analysis
                 .analyse(parts, n_bytes, arrival)
