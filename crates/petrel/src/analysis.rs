@@ -18,6 +18,7 @@ use petrel_engine::{
     Continuity, DetectorSpec, FrontierClock, GlobalStage, Judgement, Scope, Settings, Tally, Worker,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 
 use self::kept::Kept;
 pub use self::status::{AnalysisStatus, DetectorOverall, STREAMS_TOLD_MAX, Totals};
@@ -231,25 +232,53 @@ impl Analysis {
         n_bytes: usize,
         arrival: EventTime,
     ) -> Result<Edits, Skipped> {
-        let parts: Vec<_> = parts.into_iter().map(|part| part.map(Arc::new)).collect();
-        if parts.iter().all(Option::is_none) {
+        let deadline = Instant::now() + self.budget;
+        let parts = shared(parts);
+        let Some(answer) = self.turn(&parts, n_bytes, arrival, deadline).await? else {
             return Ok(Vec::new());
+        };
+        let judged = tokio::time::timeout_at(deadline, answer).await;
+        let edits = judged
+            .map_err(|_| Skipped::Budget)?
+            .map_err(|_| Skipped::Gone)?;
+        Ok(edits
+            .into_iter()
+            .filter_map(|(worker, edits)| Some((parts.get(worker)?.clone()?, edits)))
+            .collect())
+    }
+
+    /// The same for a request that gets nothing added: waits for its turn alone.
+    ///
+    /// # Errors
+    /// [`Skipped`].
+    pub async fn observe(
+        &self,
+        parts: Vec<Option<LogBatch>>,
+        n_bytes: usize,
+        arrival: EventTime,
+    ) -> Result<(), Skipped> {
+        let deadline = Instant::now() + self.budget;
+        self.turn(&shared(parts), n_bytes, arrival, deadline)
+            .await
+            .map(drop)
+    }
+
+    /// Waits for a turn and hands a request over; `None` when it has no rows. One that finds no turn
+    /// before `deadline` is missing input.
+    async fn turn(
+        &self,
+        parts: &[Option<Arc<LogBatch>>],
+        n_bytes: usize,
+        arrival: EventTime,
+        deadline: Instant,
+    ) -> Result<Option<Answer>, Skipped> {
+        if parts.iter().all(Option::is_none) {
+            return Ok(None);
         }
-        let mut is_admitted = false;
         let latest = arrival.saturating_add(AHEAD);
         let share = (n_bytes / 1024).clamp(SLOTS_KIB / SLOTS, SLOTS_KIB) as u32;
-        let judged = async {
-            let slot = Arc::clone(&self.slots)
-                .acquire_many_owned(share)
-                .await
-                .map_err(|_| Skipped::Gone)?;
-            is_admitted = true;
-            self.admit(&parts, latest, slot)
-                .await
-                .map_err(|_| Skipped::Gone)
-        };
-        let judged = tokio::time::timeout(self.budget, judged).await;
-        if judged.is_err() && !is_admitted {
+        let slot = Arc::clone(&self.slots).acquire_many_owned(share);
+        let Ok(slot) = tokio::time::timeout_at(deadline, slot).await else {
             for (worker, part) in parts.iter().enumerate() {
                 if let Some(log_batch) = part {
                     let n_rows = log_batch.n_rows() as u64;
@@ -257,12 +286,10 @@ impl Analysis {
                     self.workers.miss(worker, log_batch, latest);
                 }
             }
-        }
-        let edits = judged.map_err(|_| Skipped::Budget)??;
-        Ok(edits
-            .into_iter()
-            .filter_map(|(worker, edits)| Some((parts.get(worker)?.clone()?, edits)))
-            .collect())
+            return Err(Skipped::Budget);
+        };
+        let slot = slot.map_err(|_| Skipped::Gone)?;
+        Ok(Some(self.admit(parts, latest, slot)))
     }
 
     /// Gives a request its number and frontier and hands its parts to the workers, in one step: all
@@ -272,7 +299,7 @@ impl Analysis {
         parts: &[Option<Arc<LogBatch>>],
         latest: EventTime,
         slot: OwnedSemaphorePermit,
-    ) -> oneshot::Receiver<Vec<(usize, RowEdits)>> {
+    ) -> Answer {
         let (reply, answer) = oneshot::channel();
         let mut intake = lock(&self.intake);
         let present: Vec<&LogBatch> = parts.iter().flatten().map(Arc::as_ref).collect();
@@ -361,6 +388,13 @@ impl Analysis {
         }
         n_streams
     }
+}
+
+/// What comes of a request in detection, by worker.
+type Answer = oneshot::Receiver<Vec<(usize, RowEdits)>>;
+
+fn shared(parts: Vec<Option<LogBatch>>) -> Vec<Option<Arc<LogBatch>>> {
+    parts.into_iter().map(|part| part.map(Arc::new)).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

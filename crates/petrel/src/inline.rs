@@ -127,31 +127,38 @@ impl Inline {
         Ok(walked)
     }
 
-    /// What detection has to say in time; none when it has not.
+    /// What detection has to say in time; none when it has not, or is not asked to wait for it.
     async fn analyse(
         &self,
         pipeline: &Pipeline,
         walked: &mut Walked,
         arrival: EventTime,
+        mode: Mode,
     ) -> Option<Edits> {
         let started = started();
         let parts = std::mem::take(&mut walked.batches);
         let n_bytes = walked.request.len();
         let budget = Duration::from_millis(self.budget_ms.load(Ordering::Relaxed));
-        let judged = match tokio::time::timeout(budget, self.gate.read()).await {
-            // Who was walked for another set of workers, and waited for a reload, is not theirs.
-            Ok(_through) if !std::ptr::eq(&**self.pipeline.load(), pipeline) => Err("reload"),
-            Ok(_through) => pipeline
-                .analysis
-                .analyse(parts, n_bytes, arrival)
-                .await
-                .map_err(|skipped| skipped.as_str()),
-            Err(_) => Err("reload"),
+        let through = tokio::time::timeout(budget, self.gate.read()).await;
+        // Who was walked for another set of workers, and waited for a reload, is not theirs.
+        let is_current = std::ptr::eq(&**self.pipeline.load(), pipeline);
+        let analysis = &pipeline.analysis;
+        let judged = match (through, mode) {
+            (Ok(_through), Mode::Observe) if is_current => {
+                let observed = analysis.observe(parts, n_bytes, arrival).await;
+                observed.map(|()| None).map_err(|skipped| skipped.as_str())
+            }
+            (Ok(_through), _) if is_current => {
+                let edits = analysis.analyse(parts, n_bytes, arrival).await;
+                edits.map(Some).map_err(|skipped| skipped.as_str())
+            }
+            _ => Err("reload"),
         };
         metrics::histogram!(name::DETECTION_SECONDS).record(started.elapsed().as_secs_f64());
-        judged
-            .map_err(|reason| count(name::SKIPPED, reason, walked.counts.rows))
-            .ok()
+        judged.unwrap_or_else(|reason| {
+            count(name::SKIPPED, reason, walked.counts.rows);
+            None
+        })
     }
 
     /// The request's bytes with what detection adds; as they came when it has nothing to say.
@@ -220,13 +227,13 @@ impl Inline {
             }
             Taken::Read(mut walked, n_items, streams, arrival, Mode::Observe) => {
                 let outgoing = outgoing(walked.request.clone(), n_items, streams);
-                // Nothing is added, so nothing is waited for.
-                let analysing = self.analyse(pipeline, &mut walked, arrival);
+                // Nothing is added, so no answer is waited for.
+                let analysing = self.analyse(pipeline, &mut walked, arrival, Mode::Observe);
                 let (outcome, _) = tokio::join!(delivery.send(outgoing, timeout), analysing);
                 outcome
             }
-            Taken::Read(mut walked, n_items, streams, arrival, _) => {
-                let edits = self.analyse(pipeline, &mut walked, arrival).await;
+            Taken::Read(mut walked, n_items, streams, arrival, mode) => {
+                let edits = self.analyse(pipeline, &mut walked, arrival, mode).await;
                 let body = self.enriched(*walked, edits);
                 delivery
                     .send(outgoing(body, n_items, streams), timeout)

@@ -8,7 +8,12 @@
 
 // A link to Petrel's own, without the rest of Petrel: its compiler of modules would take libFuzzer an hour
 // to instrument.
-#[allow(dead_code, unused_imports, missing_docs, reason = "shared with Petrel, which uses all of it")]
+#[allow(
+    dead_code,
+    unused_imports,
+    missing_docs,
+    reason = "shared with Petrel, which uses all of it"
+)]
 mod config;
 mod configuration;
 mod decompression;
