@@ -63,7 +63,10 @@ impl Running {
             background.spawn(follow(watch, detectors, module_info, Arc::clone(inline)));
         }
         match config.memory_limiter {
-            Some(limiter) => background.spawn(limit_memory(limiter, self.admission.clone())),
+            Some(limiter) => {
+                let (admission, inline) = (self.admission.clone(), Arc::clone(inline));
+                background.spawn(limit_memory(limiter, admission, inline));
+            }
             None => self.admission.set_pressure(false),
         }
     }

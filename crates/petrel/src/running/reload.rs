@@ -7,7 +7,7 @@ use petrel_engine::{Continuity, Scope};
 
 use super::{Running, end_analysis, start_of};
 use crate::analysis::{Analysis, Start};
-use crate::config::Config;
+use crate::config::{Config, Telemetry};
 use crate::detectors::Detectors;
 use crate::pipeline::Pipeline;
 use crate::ways::Ways;
@@ -81,6 +81,10 @@ impl Running {
 /// Keys that are different and that nothing but a restart can bring about.
 fn changed_for_good(before: &Config, after: &Config) -> Vec<&'static str> {
     let directory = |config: &Config| config.state.as_ref().map(|state| state.directory.clone());
+    let logs = |telemetry: &Telemetry| {
+        let level = telemetry.log_level.clone();
+        (level, telemetry.log_json, telemetry.log_sampling)
+    };
     let checks = [
         ("state.directory", directory(before) == directory(after)),
         (
@@ -100,9 +104,16 @@ fn changed_for_good(before: &Config, after: &Config) -> Vec<&'static str> {
             before.telemetry.health == after.telemetry.health,
         ),
         (
+            "telemetry.admin",
+            before.telemetry.admin == after.telemetry.admin,
+        ),
+        (
             "telemetry.logs",
-            (&before.telemetry.log_level, before.telemetry.log_json)
-                == (&after.telemetry.log_level, after.telemetry.log_json),
+            logs(&before.telemetry) == logs(&after.telemetry),
+        ),
+        (
+            "telemetry.otlp",
+            before.telemetry.otlp == after.telemetry.otlp,
         ),
     ];
     let changed = checks.into_iter().filter(|(_, is_same)| !is_same);
