@@ -180,12 +180,12 @@ impl Inline {
             return Ok(ExportReply::default());
         }
         let outcome = self.send(&pipeline, &received, taken).await;
-        let counter = if outcome.is_ok() {
-            name::ACCEPTED
-        } else {
-            name::REFUSED
+        let (counter, word) = match outcome {
+            Ok(_) => (name::ACCEPTED, "success"),
+            Err(_) => (name::REFUSED, "refused"),
         };
         let transport = received.transport.name();
+        count_request(transport, word);
         metrics::counter!(counter.of(signal), "receiver" => "otlp", "transport" => transport)
             .increment(n_items);
         outcome
@@ -289,9 +289,13 @@ impl Handler for Inline {
 
     fn refused(&self, refusal: &Refusal, signal: Signal, transport: Transport) {
         tracing::debug!(%refusal, signal = signal.name(), transport = transport.name(), "a request was refused");
-        metrics::counter!(name::RECEIVER_REQUESTS, "receiver" => "otlp", "transport" => transport.name(), "outcome" => "refused")
-            .increment(1);
+        count_request(transport.name(), "refused");
     }
+}
+
+fn count_request(transport: &'static str, outcome: &'static str) {
+    metrics::counter!(name::RECEIVER_REQUESTS, "receiver" => "otlp", "transport" => transport, "outcome" => outcome)
+        .increment(1);
 }
 
 fn count(counter: &'static str, reason: &'static str, n_records: u64) {
