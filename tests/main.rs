@@ -7,7 +7,12 @@
 //! - `restart`: what was learnt, and what was found, outlives the process
 //! - `overload`: more than it can hold, and what a shutdown does to requests in flight
 //! - `reload`: another configuration by SIGHUP, good and bad, under traffic
+//! - `abuse`: senders that do what they should not, and memory that is short
 //! - `kill`: nothing acknowledged is lost over a `kill -9`
+//! - `security`: TLS, certificates and tokens that change under load, secrets that nobody is told
+//! - `signals`: traces and metrics by every way in and out
+//! - `differential`: Petrel between two Collectors against the Collectors alone, on generated requests
+//! - `own`: Petrel's own telemetry
 //! - `sdk`: a real SDK as the client
 //! - `bad_input`: what is refused, with which words, and what passes all the same
 //! - `configs`: every file of `collector-config/`, run
@@ -23,6 +28,7 @@
 //! the repository. Nothing leaves this machine but the build of the Collector and of the example in C, and
 //! nothing waits for a time where it can wait for a fact.
 
+mod abuse;
 mod anomalies;
 mod bad_input;
 mod client;
@@ -32,6 +38,7 @@ mod configs;
 mod consumer;
 mod control;
 mod demo;
+mod differential;
 mod front;
 mod guests;
 mod hostile;
@@ -39,6 +46,7 @@ mod hot_reload;
 mod kill;
 mod metrics;
 mod overload;
+mod own;
 mod passthrough;
 mod petrel;
 mod process;
@@ -47,6 +55,8 @@ mod records;
 mod reload;
 mod restart;
 mod sdk;
+mod security;
+mod signals;
 mod sink;
 mod stage;
 mod story;
