@@ -59,7 +59,8 @@ fn config(ports: &Ports, sink: &str, grpc: &str, http: &str, more: &str) -> Stri
 async fn is_served_again(address: &str, what: &str) {
     let deadline = wait::Deadline::after(PATIENCE);
     loop {
-        let sent = Grpc::new(address).send(order(0, 10));
+        let mut client = Grpc::new(address);
+        let sent = client.send(order(0, 10));
         match tokio::time::timeout(Duration::from_secs(2), sent).await {
             Ok(Ok(_)) => return,
             Ok(Err(status)) => assert_eq!(status.code(), Code::Unavailable, "{status}"),
@@ -347,7 +348,7 @@ fn pressure() -> Pressure {
     let limit_mib = resident + ROOM_MIB;
     let limiter = format!(
         "memory_limiter: {{ check_interval: 100ms, limit_mib: {limit_mib}, spike_limit_mib: {SPIKE_MIB} }}
-limits: {{ in_flight_mib_max: 60 }}
+limits: {{ request_mib_max: 8, in_flight_mib_max: 60 }}
 "
     );
     let ports = Ports::new();

@@ -125,10 +125,10 @@ service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [file/logs] }},
         0.0
     );
     assert!(front.petrel.stop().success());
-    assert!(
-        log_lines(&logs).iter().any(|line| line.contains("stopped")),
-        "the last words, too"
-    );
+    wait::until("the last words to arrive", wait::SOON, || {
+        let is_there = log_lines(&logs).iter().any(|line| line == "stopped");
+        is_there.then_some(())
+    });
     assert!(sink_process.stop().success());
 }
 
