@@ -284,6 +284,8 @@ async fn memory_stays_under_its_limit() {
     const SENDERS: usize = 24;
     const REQUESTS: usize = 6;
     const BODY_BYTES: usize = 3 << 20;
+    // What is asked for is a second; this is a sender in more of a hurry.
+    const BACK_OFF: Duration = Duration::from_millis(50);
     let pressure = pressure();
     let is_refused = Arc::new(AtomicBool::new(false));
     let mut senders = JoinSet::new();
@@ -298,7 +300,7 @@ async fn memory_stays_under_its_limit() {
                     assert_retryable(&refusal);
                     is_refused.store(true, Ordering::Relaxed);
                     assert!(!deadline.is_over(), "refused for ever: {refusal}");
-                    wait::a_moment();
+                    tokio::time::sleep(BACK_OFF).await;
                 }
             }
         });
