@@ -8,6 +8,7 @@
 //! - `overload`: more than it can hold, and what a shutdown does to requests in flight
 //! - `reload`: another configuration by SIGHUP, good and bad, under traffic
 //! - `abuse`: senders that do what they should not, and memory that is short
+//! - `clock`: a wall clock that jumps
 //! - `kill`: nothing acknowledged is lost over a `kill -9`
 //! - `security`: TLS, certificates and tokens that change under load, secrets that nobody is told
 //! - `signals`: traces and metrics by every way in and out
@@ -32,6 +33,7 @@ mod abuse;
 mod anomalies;
 mod bad_input;
 mod client;
+mod clock;
 mod collector;
 mod commands;
 mod configs;
