@@ -76,17 +76,30 @@ impl Grpc {
 
     /// Sends the bytes of an export request.
     pub(crate) async fn send(&mut self, body: Bytes) -> Result<ExportLogsServiceResponse, Status> {
+        let answer = self.call(EXPORT_PATH, &[], body).await?;
+        ExportLogsServiceResponse::decode(answer)
+            .map_err(|error| Status::internal(format!("the answer is no response: {error}")))
+    }
+
+    /// Sends bytes to a method, with these headers; the bytes of the answer.
+    pub(crate) async fn call(
+        &mut self,
+        path: &'static str,
+        headers: &[(&'static str, &str)],
+        body: Bytes,
+    ) -> Result<Bytes, Status> {
         self.inner
             .ready()
             .await
             .map_err(|error| Status::unavailable(error.to_string()))?;
-        let path = http::uri::PathAndQuery::from_static(EXPORT_PATH);
-        let response = self
-            .inner
-            .unary(Request::new(body), path, BytesCodec)
-            .await?;
-        ExportLogsServiceResponse::decode(response.into_inner())
-            .map_err(|error| Status::internal(format!("the answer is no response: {error}")))
+        let mut request = Request::new(body);
+        for (name, value) in headers {
+            let value = value.parse().expect("a header's value");
+            request.metadata_mut().insert(*name, value);
+        }
+        let path = http::uri::PathAndQuery::from_static(path);
+        let response = self.inner.unary(request, path, BytesCodec).await?;
+        Ok(response.into_inner())
     }
 
     /// Sends an export request.
@@ -123,8 +136,21 @@ pub(crate) async fn post(
     headers: &[(&str, &str)],
     body: Bytes,
 ) -> anyhow::Result<HttpAnswer> {
+    post_to(address, "/v1/logs", headers, body).await
+}
+
+/// Posts to a path of an OTLP receiver.
+///
+/// # Errors
+/// When there is no answer.
+pub(crate) async fn post_to(
+    address: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> anyhow::Result<HttpAnswer> {
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let mut request = http::Request::post(format!("http://{address}/v1/logs"));
+    let mut request = http::Request::post(format!("http://{address}{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

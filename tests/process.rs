@@ -128,6 +128,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// Asks it to read its configuration again (SIGHUP).
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Waits until it has ended.
     #[track_caller]
     pub(crate) fn ended(mut self) -> ExitStatus {

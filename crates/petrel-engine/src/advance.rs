@@ -207,7 +207,12 @@ impl Worker {
                 return;
             }
             match instance.observe(&pass.computed, pass.lowered.as_mut(), to) {
-                Ok(outcome) => self.absorb(pass, index, outcome, from),
+                Ok(outcome) => {
+                    let n_rows = (instance.pending_from - from) as u64;
+                    let name = std::sync::Arc::clone(instance.name());
+                    *pass.judgement.tally.shown.entry(name).or_default() += n_rows;
+                    self.absorb(pass, index, outcome, from);
+                }
                 Err(fault) => return self.fail(pass, index, fault),
             }
         }

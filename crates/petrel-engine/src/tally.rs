@@ -63,6 +63,8 @@ pub struct Tally {
     pub templates_evicted: u64,
     /// Calibrated series that made room for others.
     pub tails_evicted: u64,
+    /// Rows that detectors were shown, by detector.
+    pub shown: BTreeMap<Arc<str>, u64>,
     /// Findings by detector.
     pub findings: BTreeMap<Arc<str>, u64>,
     /// Findings that detectors left out for the bound, or that named what does not exist.
@@ -107,6 +109,7 @@ impl Tally {
         for (sum, count) in sums {
             *sum += count;
         }
+        add_all(&mut self.shown, &other.shown);
         add_all(&mut self.findings, &other.findings);
         add_all(&mut self.detected, &other.detected);
         add_all(&mut self.ended, &other.ended);

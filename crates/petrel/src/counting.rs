@@ -19,6 +19,10 @@ pub fn tally(tally: &Tally) {
     for (reason, count) in skipped.into_iter().filter(|(_, count)| *count > 0) {
         metrics::counter!(name::SKIPPED, "reason" => reason).increment(count);
     }
+    for (detector, count) in &tally.shown {
+        metrics::counter!(name::DETECTOR_RECORDS, "detector" => detector.to_string())
+            .increment(*count);
+    }
     for ((detector, kind), count) in &tally.detected {
         let (detector, kind) = (detector.to_string(), kind.to_string());
         metrics::counter!(name::ANOMALIES, "detector" => detector, "type" => kind)

@@ -26,7 +26,9 @@ pub struct Inline {
     control: Arc<Control>,
     resources: ResourceCache,
     buffers: Buffers,
-    last_arrival: AtomicU64,
+    /// Milliseconds from `began` to the last request with logs, and one more; 0 before the first.
+    last_arrival_ms: AtomicU64,
+    began: Instant,
     /// Held by requests in detection; a reload waits for them and holds further ones.
     gate: RwLock<()>,
     /// How long a request waits for the gate.
@@ -42,7 +44,8 @@ impl Inline {
             control,
             resources: ResourceCache::default(),
             buffers: Buffers::default(),
-            last_arrival: AtomicU64::new(0),
+            last_arrival_ms: AtomicU64::new(0),
+            began: started(),
             gate: RwLock::new(()),
             budget_ms: AtomicU64::new(u64::try_from(budget.as_millis()).unwrap_or(u64::MAX)),
         }
@@ -67,15 +70,31 @@ impl Inline {
         self.pipeline.swap(Arc::new(pipeline))
     }
 
-    /// When the last request with logs came in; the epoch before the first.
+    /// How long no request with logs has come in, whatever becomes of the wall clock meanwhile; `None`
+    /// before the first.
     #[must_use]
-    pub fn last_arrival(&self) -> EventTime {
-        EventTime(self.last_arrival.load(Ordering::Relaxed))
+    pub fn quiet_for(&self) -> Option<Duration> {
+        let last = self
+            .last_arrival_ms
+            .load(Ordering::Relaxed)
+            .checked_sub(1)?;
+        Some(
+            self.began
+                .elapsed()
+                .saturating_sub(Duration::from_millis(last)),
+        )
+    }
+
+    fn arrived(&self) {
+        let since = self.began.elapsed().as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.last_arrival_ms
+            .store(since.saturating_add(1), Ordering::Relaxed);
     }
 
     async fn logs(&self, pipeline: &Pipeline, received: &Received) -> Result<Taken, Refusal> {
         let arrival = now();
-        self.last_arrival.store(arrival.nanos(), Ordering::Relaxed);
+        self.arrived();
         let mode = self.control.mode();
         if mode == Mode::Off {
             let n_items = count_items(Signal::Logs, &received.request)?;
@@ -189,12 +208,12 @@ impl Inline {
             return Ok(ExportReply::default());
         }
         let outcome = self.send(&pipeline, &received, taken).await;
-        let (counter, word) = match &outcome {
+        let (counter, word) = match outcome {
             Ok(_) => (name::ACCEPTED, "success"),
-            Err(_) => (name::REFUSED, "failure"),
+            Err(_) => (name::REFUSED, "refused"),
         };
         let transport = received.transport.name();
-        count_request(word, transport);
+        count_request(transport, word);
         metrics::counter!(counter.of(signal), "receiver" => "otlp", "transport" => transport)
             .increment(n_items);
         outcome
@@ -298,11 +317,11 @@ impl Handler for Inline {
 
     fn refused(&self, refusal: &Refusal, signal: Signal, transport: Transport) {
         tracing::debug!(%refusal, signal = signal.name(), transport = transport.name(), "a request was refused");
-        count_request("refused", transport.name());
+        count_request(transport.name(), "refused");
     }
 }
 
-fn count_request(outcome: &'static str, transport: &'static str) {
+fn count_request(transport: &'static str, outcome: &'static str) {
     metrics::counter!(name::RECEIVER_REQUESTS, "receiver" => "otlp", "transport" => transport, "outcome" => outcome)
         .increment(1);
 }
@@ -315,7 +334,7 @@ fn count(counter: &'static str, reason: &'static str, n_records: u64) {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "measures how long detection holds a request"
+    reason = "measures what lasts: detection of a request, silence of the input"
 )]
 fn started() -> Instant {
     Instant::now()

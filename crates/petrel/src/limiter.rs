@@ -1,17 +1,21 @@
 //! The memory limiter: while the process takes more memory than it should, requests are refused before
 //! they are decoded, to be sent again later.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use petrel_otlp::receive::Admission;
 
 use crate::config::MemoryLimiter;
+use crate::inline::Inline;
 use crate::telemetry::name;
 
 /// Watches the memory of the process and tells the front door, for as long as it is polled.
 ///
-/// Above `limit - spike_limit` it refuses; what is in flight is finished. Below it takes again.
-pub async fn limit_memory(limiter: MemoryLimiter, admission: Admission) {
+/// Above `limit - spike_limit` it refuses; what is in flight is finished. Below it takes again. While it
+/// refuses, one request at a time is let in when nothing else is held: memory that the allocator keeps
+/// for later may never be given back, and is what such a request is held in.
+pub async fn limit_memory(limiter: MemoryLimiter, admission: Admission, inline: Arc<Inline>) {
     let soft = limiter
         .limit_bytes
         .saturating_sub(limiter.spike_limit_bytes);
@@ -34,6 +38,7 @@ pub async fn limit_memory(limiter: MemoryLimiter, admission: Admission) {
         } else if !is_over && admission.has_pressure() {
             tracing::info!(resident_mib = resident >> 20, "memory is no longer short");
         }
+        admission.set_takes_single(is_over && !inline.pipeline().ways.holds_in_memory());
         admission.set_pressure(is_over);
     }
 }

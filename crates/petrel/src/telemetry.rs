@@ -6,6 +6,7 @@ mod sampling;
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -15,7 +16,6 @@ use tracing_subscriber::{EnvFilter, Registry, fmt};
 
 pub use self::own::OwnTelemetry;
 use self::sampling::Sampler;
-use crate::clock::now;
 use crate::config::Telemetry;
 use crate::limiter::resident_bytes;
 
@@ -93,13 +93,21 @@ pub fn init_metrics(own: Option<&OwnTelemetry>) -> anyhow::Result<PrometheusHand
 
 /// Brings the figures of the process up to date.
 pub fn report_process() {
-    static BEGAN: OnceLock<petrel_batch::EventTime> = OnceLock::new();
-    let began = *BEGAN.get_or_init(now);
-    metrics::gauge!(name::UPTIME).set(now().since(began).as_secs_f64());
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    let began = *BEGAN.get_or_init(began);
+    metrics::gauge!(name::UPTIME).set(began.elapsed().as_secs_f64());
     if let Some(resident) = resident_bytes() {
         metrics::gauge!(name::MEMORY_RSS).set(resident as f64);
     }
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let seconds = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
     metrics::gauge!(name::CPU_SECONDS).set(seconds);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process lasts whatever becomes of the wall clock"
+)]
+fn began() -> Instant {
+    Instant::now()
 }

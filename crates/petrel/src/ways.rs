@@ -120,6 +120,13 @@ impl Ways {
         !self.queues.is_empty()
     }
 
+    /// Whether anything waits in a queue in memory.
+    #[must_use]
+    pub fn holds_in_memory(&self) -> bool {
+        let mut held = self.queues.values().map(|queue| queue.status());
+        held.any(|status| status.file.is_none() && status.requests > 0)
+    }
+
     /// What the queues hold, by exporter.
     #[must_use]
     pub fn queues(&self) -> BTreeMap<String, QueueStatus> {

@@ -12,7 +12,8 @@ pub const IN_FLIGHT_BYTES_MAX_DEFAULT: usize = 96 << 20;
 pub const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
 /// Counts the bytes of all requests that were received and not yet answered. Full, it refuses with a
-/// delay; it never makes anybody wait. Under pressure it refuses everything. Clones share one count.
+/// delay; it never makes anybody wait. Under pressure it refuses everything, or all but one request at a
+/// time. Clones share one count.
 #[derive(Clone, Debug)]
 pub struct Admission {
     gate: Arc<Gate>,
@@ -24,7 +25,20 @@ struct Gate {
     n_requests: AtomicUsize,
     bytes_max: AtomicUsize,
     has_pressure: AtomicBool,
+    takes_single: AtomicBool,
     retry_after: Duration,
+}
+
+impl Gate {
+    /// Counts one request when it may come in alone, and is.
+    fn takes_single(&self) -> bool {
+        let (one, relaxed) = (1, Ordering::Relaxed);
+        self.takes_single.load(relaxed)
+            && self
+                .n_requests
+                .compare_exchange(0, one, relaxed, relaxed)
+                .is_ok()
+    }
 }
 
 impl Default for Admission {
@@ -43,6 +57,7 @@ impl Admission {
                 n_requests: AtomicUsize::new(0),
                 bytes_max: AtomicUsize::new(bytes_max),
                 has_pressure: AtomicBool::new(false),
+                takes_single: AtomicBool::new(false),
                 retry_after,
             }),
         }
@@ -71,14 +86,22 @@ impl Admission {
         self.gate.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
-    /// Refuses every request from now on, or no longer: for whoever watches the process's memory.
+    /// Refuses requests from now on, or no longer: for whoever watches the process's memory.
     pub fn set_pressure(&self, has_pressure: bool) {
         self.gate
             .has_pressure
             .store(has_pressure, Ordering::Relaxed);
     }
 
-    /// Whether every request is refused.
+    /// Whether under pressure a request is taken all the same while none is in flight. Memory that an
+    /// allocator keeps is never given back by waiting: who refuses everything then does so for ever.
+    pub fn set_takes_single(&self, takes_single: bool) {
+        self.gate
+            .takes_single
+            .store(takes_single, Ordering::Relaxed);
+    }
+
+    /// Whether requests are refused for want of memory.
     #[must_use]
     pub fn has_pressure(&self) -> bool {
         self.gate.has_pressure.load(Ordering::Relaxed)
@@ -89,11 +112,12 @@ impl Admission {
     /// # Errors
     /// A retryable [`Refusal`] under pressure.
     pub fn admit(&self) -> Result<InFlight, Refusal> {
-        if self.has_pressure() {
+        if !self.has_pressure() {
+            self.gate.n_requests.fetch_add(1, Ordering::Relaxed);
+        } else if !self.gate.takes_single() {
             let message = "memory is short";
             return Err(Refusal::later(message, self.gate.retry_after));
         }
-        self.gate.n_requests.fetch_add(1, Ordering::Relaxed);
         Ok(InFlight {
             gate: Arc::clone(&self.gate),
             n_bytes: 0,
@@ -213,6 +237,21 @@ mod tests {
         assert!(refusal.is_retryable() && refusal.retry_after.is_some());
         assert_eq!(admission.n_requests(), 0);
         admission.set_pressure(false);
+        assert!(admission.admit().is_ok());
+    }
+
+    #[test]
+    fn under_pressure_one_may_come_in_at_a_time() {
+        let admission = Admission::default();
+        let before = admission.admit().expect("no pressure");
+        admission.set_pressure(true);
+        admission.set_takes_single(true);
+        assert!(admission.admit().is_err(), "one is in flight");
+        drop(before);
+        let single = admission.admit().expect("none is in flight");
+        assert!(admission.admit().is_err(), "one is in flight");
+        drop(single);
+        assert_eq!(admission.n_requests(), 0);
         assert!(admission.admit().is_ok());
     }
 }

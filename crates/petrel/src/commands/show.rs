@@ -44,13 +44,14 @@ fn write_all(out: &mut String, status: &Value) -> std::fmt::Result {
         mib(&load["bytes_in_flight"]),
         mib(&load["bytes_in_flight_max"]),
         match load["memory_is_short"] == true {
-            true => "; memory is short: requests are refused",
+            true => "; memory is short",
             false => "",
         }
     )?;
     writeln!(out, "resident memory: {}", mib(&load["resident_bytes"]))?;
     write_queues(out, status)?;
     let detection = &status["detection"];
+    write_troubles(out, status)?;
     write_detectors(out, detection)?;
     write_records(out, &detection["totals"])?;
     write_streams(out, detection)
@@ -71,6 +72,44 @@ fn write_queues(out: &mut String, status: &Value) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// What somebody has to know first, each with what to do.
+fn write_troubles(out: &mut String, status: &Value) -> std::fmt::Result {
+    let detection = &status["detection"];
+    let mut troubles = Vec::new();
+    if status["mode"] == "off" {
+        troubles.push("detection is off: nothing is looked into".to_owned());
+    }
+    for detector in list(&status["detectors_off"]) {
+        let name = text_of(detector);
+        troubles.push(format!(
+            "detector {name} is switched off; `petrel detector enable {name}` takes it back"
+        ));
+    }
+    for detector in list(&detection["detectors"]) {
+        let (name, health) = (text_of(&detector["name"]), text_of(&detector["health"]));
+        if health != "live" && health != "disabled" {
+            troubles.push(format!(
+                "detector {name} is {health}; records go on without it"
+            ));
+        }
+    }
+    if let Some(gone) = detection["workers_gone"].as_u64().filter(|gone| *gone > 0) {
+        troubles.push(format!(
+            "{gone} workers do not answer: what follows leaves out theirs"
+        ));
+    }
+    if status["load"]["memory_is_short"] == true {
+        troubles
+            .push("memory is short (memory_limiter): senders are asked to come later".to_owned());
+    }
+    if !troubles.is_empty() {
+        writeln!(out, "\nattention")?;
+    }
+    troubles
+        .iter()
+        .try_for_each(|trouble| writeln!(out, "  {trouble}"))
 }
 
 fn write_detectors(out: &mut String, detection: &Value) -> std::fmt::Result {

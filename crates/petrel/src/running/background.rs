@@ -8,7 +8,6 @@ use petrel_engine::{Scope, Settings};
 use tokio::task::JoinHandle;
 
 use super::Running;
-use crate::clock::now;
 use crate::detectors::{Detectors, ModuleInfo, Watch};
 use crate::follow::follow;
 use crate::inline::Inline;
@@ -63,7 +62,10 @@ impl Running {
             background.spawn(follow(watch, detectors, module_info, Arc::clone(inline)));
         }
         match config.memory_limiter {
-            Some(limiter) => background.spawn(limit_memory(limiter, self.admission.clone())),
+            Some(limiter) => {
+                let (admission, inline) = (self.admission.clone(), Arc::clone(inline));
+                background.spawn(limit_memory(limiter, admission, inline));
+            }
             None => self.admission.set_pressure(false),
         }
     }
@@ -97,17 +99,15 @@ async fn save_regularly(inline: Arc<Inline>, store: Arc<Store>, interval: Durati
     }
 }
 
-/// Notices by the wall clock when nothing comes in at all.
+/// Notices when nothing comes in at all.
 async fn watch_for_quiet(inline: Arc<Inline>, quiet_after: Duration) {
     let mut is_quiet = false;
     let mut ticks = tokio::time::interval(QUIET_CHECK_EVERY);
     loop {
         ticks.tick().await;
-        let last = inline.last_arrival();
-        if last.nanos() == 0 {
+        let Some(lasted) = inline.quiet_for() else {
             continue;
-        }
-        let lasted = now().since(last);
+        };
         if lasted > quiet_after {
             is_quiet = true;
             inline.pipeline().analysis.quiet(lasted);
