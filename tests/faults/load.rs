@@ -9,9 +9,9 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message;
 use tokio::task::JoinSet;
-use tonic::Code;
+use tonic::{Code, Status};
 
-use crate::client::Grpc;
+use crate::client::{Grpc, RpcStatus};
 use crate::records::{self, Record};
 
 /// Records of one request.
@@ -30,6 +30,10 @@ pub(crate) struct Shape {
     pub(crate) padding: usize,
     /// How long a sender waits for an answer.
     pub(crate) timeout: Duration,
+    /// Between an answer and the next request of a sender.
+    pub(crate) pause: Duration,
+    /// Whether each sender has streams of its own, so that each stream has one order.
+    pub(crate) is_ordered: bool,
 }
 
 impl Default for Shape {
@@ -39,6 +43,8 @@ impl Default for Shape {
             n_senders: 8,
             padding: 0,
             timeout: Duration::from_secs(5),
+            pause: Duration::ZERO,
+            is_ordered: false,
         }
     }
 }
@@ -54,6 +60,8 @@ pub(crate) struct Told {
     pub(crate) rejected: u64,
     /// Tries that were answered with a retryable status or not at all.
     pub(crate) n_retried: u64,
+    /// The words of refusals.
+    pub(crate) messages: BTreeSet<String>,
 }
 
 /// Senders at work.
@@ -70,10 +78,14 @@ impl Load {
         let (finishing, sent) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let client = Grpc::new(address);
         let mut senders = JoinSet::new();
-        for _ in 0..shape.n_senders {
+        for index in 0..shape.n_senders {
+            let next = match shape.is_ordered {
+                true => Arc::new(AtomicU64::new(index)),
+                false => Arc::clone(&next),
+            };
             let sender = Sender {
                 client: client.clone(),
-                next: Arc::clone(&next),
+                next,
                 finishing: Arc::clone(&finishing),
                 sent: Arc::clone(&sent),
                 shape,
@@ -100,6 +112,7 @@ impl Load {
             all.refused.extend(told.refused);
             all.rejected += told.rejected;
             all.n_retried += told.n_retried;
+            all.messages.extend(told.messages);
         }
         all
     }
@@ -122,56 +135,69 @@ struct Sender {
 impl Sender {
     async fn run(mut self) -> Told {
         let mut told = Told::default();
+        let step = match self.shape.is_ordered {
+            true => self.shape.n_senders,
+            false => 1,
+        };
         loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let index = self.next.fetch_add(step, Ordering::Relaxed);
             if index >= self.shape.n_requests || self.finishing.load(Ordering::Relaxed) {
                 return told;
             }
-            let body = request(index, self.shape.padding).encode_to_vec();
-            loop {
-                let sending = self.client.send(body.clone().into());
-                let answer = tokio::time::timeout(self.shape.timeout, sending).await;
-                let answer = answer.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("")));
-                match answer {
-                    Ok(response) => {
-                        let partial = response.partial_success.unwrap_or_default();
-                        told.rejected += u64::try_from(partial.rejected_log_records).unwrap_or(0);
-                        told.acknowledged.extend(numbers(index));
-                        break;
-                    }
-                    Err(status) if !is_retryable(status.code()) => {
-                        told.refused.extend(numbers(index));
-                        break;
-                    }
-                    Err(_) if self.finishing.load(Ordering::Relaxed) => break,
-                    Err(_) => {
-                        told.n_retried += 1;
-                        tokio::time::sleep(RETRY_INTERVAL).await;
-                    }
+            self.deliver(index, &mut told).await;
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            if !self.shape.pause.is_zero() {
+                tokio::time::sleep(self.shape.pause).await;
+            }
+        }
+    }
+
+    /// Sends a request until it is acknowledged or refused for good.
+    async fn deliver(&mut self, index: u64, told: &mut Told) {
+        let body = request(index, self.shape.padding).encode_to_vec();
+        loop {
+            let sending = self.client.send(body.clone().into());
+            let answer = tokio::time::timeout(self.shape.timeout, sending).await;
+            let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("")));
+            match answer {
+                Ok(response) => {
+                    let partial = response.partial_success.unwrap_or_default();
+                    told.rejected += u64::try_from(partial.rejected_log_records).unwrap_or(0);
+                    told.acknowledged.extend(numbers(index));
+                    return;
+                }
+                Err(status) if !is_retryable(&status) => {
+                    told.messages.insert(status.message().to_owned());
+                    told.refused.extend(numbers(index));
+                    return;
+                }
+                Err(_) if self.finishing.load(Ordering::Relaxed) => return,
+                Err(status) => {
+                    told.messages.insert(status.message().to_owned());
+                    told.n_retried += 1;
+                    tokio::time::sleep(RETRY_INTERVAL).await;
                 }
             }
-            self.sent.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-fn is_retryable(code: Code) -> bool {
-    matches!(
-        code,
+/// OTLP's rule, and a connection that broke.
+fn is_retryable(status: &Status) -> bool {
+    match status.code() {
         Code::Cancelled
-            | Code::DeadlineExceeded
-            | Code::Aborted
-            | Code::OutOfRange
-            | Code::Unavailable
-            | Code::DataLoss
-            | Code::ResourceExhausted
-            // A connection that is gone, as tonic tells it.
-            | Code::Unknown
-            | Code::Internal
-    )
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::ResourceExhausted => RpcStatus::of(status).has("google.rpc.RetryInfo"),
+        // What tonic makes of a connection that is gone has a source, what a server said has none.
+        _ => std::error::Error::source(status).is_some(),
+    }
 }
 
-fn numbers(index: u64) -> std::ops::Range<u64> {
+pub(crate) fn numbers(index: u64) -> std::ops::Range<u64> {
     index * RECORDS_A_REQUEST..(index + 1) * RECORDS_A_REQUEST
 }
 
