@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message;
 use tokio::task::JoinSet;
@@ -22,7 +23,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// How the load is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
-    /// Requests.
+    /// Number of the first request.
+    pub(crate) first_request: u64,
+    /// Number of the request after the last.
     pub(crate) n_requests: u64,
     /// Requests in flight, over one connection.
     pub(crate) n_senders: u64,
@@ -39,6 +42,7 @@ pub(crate) struct Shape {
 impl Default for Shape {
     fn default() -> Self {
         Self {
+            first_request: 0,
             n_requests: 1_000,
             n_senders: 8,
             padding: 0,
@@ -74,13 +78,13 @@ pub(crate) struct Load {
 impl Load {
     /// Starts to send to the gRPC address.
     pub(crate) fn start(address: &str, shape: Shape) -> Self {
-        let next = Arc::new(AtomicU64::new(0));
+        let next = Arc::new(AtomicU64::new(shape.first_request));
         let (finishing, sent) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let client = Grpc::new(address);
         let mut senders = JoinSet::new();
         for index in 0..shape.n_senders {
             let next = match shape.is_ordered {
-                true => Arc::new(AtomicU64::new(index)),
+                true => Arc::new(AtomicU64::new(shape.first_request + index)),
                 false => Arc::clone(&next),
             };
             let sender = Sender {
@@ -203,6 +207,11 @@ pub(crate) fn numbers(index: u64) -> std::ops::Range<u64> {
 
 /// Records whose body begins with an id of their own.
 pub(crate) fn request(index: u64, padding: usize) -> ExportLogsServiceRequest {
+    request_of(&format!("load-{}", index % 4), index, padding)
+}
+
+/// The same of a service.
+pub(crate) fn request_of(service: &str, index: u64, padding: usize) -> ExportLogsServiceRequest {
     const FIRST_NS: u64 = 1_700_000_000_000_000_000;
     const STEP_NS: u64 = 10_000_000;
     let padding = "x".repeat(padding);
@@ -213,17 +222,24 @@ pub(crate) fn request(index: u64, padding: usize) -> ExportLogsServiceRequest {
         ))),
         ..LogRecord::default()
     });
-    records::request(&format!("load-{}", index % 4), log_records.collect())
+    records::request(service, log_records.collect())
+}
+
+/// The number of a record of the load.
+pub(crate) fn number_of(record: &LogRecord) -> Option<u64> {
+    let Some(any_value::Value::StringValue(body)) = &record.body.as_ref()?.value else {
+        return None;
+    };
+    let rest = body.strip_prefix("record ")?;
+    rest.split_once(' ')?.0.parse().ok()
 }
 
 /// How often each record has arrived, by number; anomaly events left out.
 pub(crate) fn arrivals(records: &[Record]) -> BTreeMap<u64, u64> {
     let mut arrivals = BTreeMap::new();
-    for record in records.iter().filter(|record| !record.is_event()) {
-        let number = record.body().split_whitespace().nth(1);
-        if let Some(number) = number.and_then(|number| number.parse().ok()) {
-            *arrivals.entry(number).or_default() += 1;
-        }
+    let records = records.iter().filter(|record| !record.is_event());
+    for number in records.filter_map(|record| number_of(&record.record)) {
+        *arrivals.entry(number).or_default() += 1;
     }
     arrivals
 }

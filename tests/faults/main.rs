@@ -10,6 +10,8 @@
 //! cargo test --release --test faults -- --ignored --nocapture      # all of it, with a table
 //! ```
 //!
+//! `PETREL_TEST_FAULTS=order` runs only rows whose name has this in it.
+//!
 //! One module for each kind of fault; `table` has what a row is, `scene` what it is run in, `load` who sends.
 
 #[path = "../client.rs"]
@@ -51,11 +53,16 @@ mod records;
 )]
 mod wait;
 
+mod answering;
 mod crashes;
+mod disk;
 mod edge;
 mod load;
+mod order;
+mod queues;
 mod relay;
 mod scene;
+mod statuses;
 mod table;
 mod wires;
 
@@ -68,7 +75,11 @@ async fn run(extent: Extent) {
     };
     let mut table = Table::new(collector, extent);
     wires::rows(&mut table).await;
+    statuses::rows(&mut table).await;
     crashes::rows(&mut table).await;
+    order::rows(&mut table).await;
+    queues::rows(&mut table).await;
+    disk::rows(&mut table).await;
     table.finish();
 }
 

@@ -19,6 +19,8 @@ pub(crate) enum Extent {
 pub(crate) struct Table {
     pub(crate) collector: Collector,
     pub(crate) extent: Extent,
+    /// Only rows whose name has this are run.
+    only: Option<String>,
     rows: Vec<Row>,
     failed: Vec<String>,
 }
@@ -30,6 +32,7 @@ impl Table {
         Self {
             collector,
             extent,
+            only: std::env::var("PETREL_TEST_FAULTS").ok(),
             rows: Vec::new(),
             failed: Vec::new(),
         }
@@ -49,6 +52,9 @@ impl Table {
         fault: &str,
         row: impl Future<Output = Row> + Send + 'static,
     ) {
+        if self.only.as_ref().is_some_and(|only| !fault.contains(only)) {
+            return;
+        }
         match tokio::spawn(row).await {
             Ok(row) => {
                 build::announce(&row.to_string());
