@@ -22,8 +22,8 @@ async fn run(collector: Collector, plan: Plan, n_kills: u32) -> Row {
     let mut scene = Scene::start(collector, plan);
     let shape = Shape {
         n_requests: u64::MAX,
-        // No faster than the disks of the three: the load lasts as long as the kills do.
-        pause: Duration::from_millis(5),
+        // Slow enough that a Collector, which takes all at once, is not far behind in the end.
+        pause: Duration::from_millis(40),
         ..Shape::default()
     };
     let load = scene.load(shape);

@@ -9,9 +9,6 @@ use crate::collector::did_not_run;
 use crate::scene::{Mode, Plan, Upstream};
 use crate::table::{Extent, Table};
 
-/// The file of the queue in its directory.
-const FILE: &str = "queue.redb";
-
 pub(crate) async fn rows(table: &mut Table) {
     let collector = table.collector;
     let plan = Plan::new(Mode::File, Upstream::Client);
@@ -36,9 +33,13 @@ pub(crate) async fn rows(table: &mut Table) {
             }
             Err(why) => did_not_run(fault, &why),
         }
-        let fault = "file of the queue damaged";
-        let row = damaged::run(collector, fault, plan.clone());
-        table.run(&plan.title(fault), row).await;
+        for (fault, damage) in damaged::DAMAGES {
+            if table.extent == Extent::Quick && damage != damaged::Damage::Head {
+                continue;
+            }
+            let row = damaged::run(collector, fault, plan.clone(), damage);
+            table.run(&plan.title(fault), row).await;
+        }
         if table.extent == Extent::Full {
             let fault = "slow disk, 200 ms a sync";
             match slow::library() {

@@ -217,6 +217,11 @@ impl Scene {
         Load::start(&self.address, shape)
     }
 
+    /// The file of the queue.
+    pub(crate) fn queue_file(&self) -> PathBuf {
+        self.storage.join("otlp_grpc").join("queue.redb")
+    }
+
     /// Ends Petrel as a crash would.
     pub(crate) fn kill(&mut self) {
         if let Some(petrel) = self.petrel.take() {
@@ -313,7 +318,8 @@ impl Scene {
         Row::balance(self.plan.title(fault), told, &arrivals, said_lost, allowed)
     }
 
-    fn stop(&mut self, fault: &str) {
+    /// Asks Petrel to end, which it must do in good order.
+    pub(crate) fn stop(&mut self, fault: &str) {
         let petrel = self.petrel.take().expect("it runs");
         let status = petrel.stop();
         assert!(status.success(), "{fault}: it does not end in good order");

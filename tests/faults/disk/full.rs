@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::FILE;
 use crate::collector::Collector;
 use crate::load::Shape;
 use crate::process::Scratch;
@@ -74,7 +73,9 @@ pub(super) async fn run(collector: Collector, fault: &str, plan: Plan, volume: V
     let load = scene.load(shape);
     let errors = "petrel_queue_file_errors";
     scene.wait_for_metric(errors, &[("reason", "write")], 5.0);
-    assert!(volume.directory.join(FILE).exists());
+    assert!(scene.queue_file().exists());
+    let queued = scene.metrics().sum("otelcol_exporter_queue_size", &[]);
+    assert!(queued > 0.0, "some were taken before the disk was full");
     std::fs::remove_file(&other).expect("it is ours");
     scene.relay.set(Wire::Whole);
     let told = load.done().await;

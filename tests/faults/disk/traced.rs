@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 
 use prost::Message;
 
-use super::FILE;
 use crate::client;
 use crate::collector::Collector;
 use crate::load::{self, Told};
@@ -17,6 +16,9 @@ use crate::table::Row;
 use crate::wait;
 
 const CALLS: &str = "trace=fsync,fdatasync,pwrite64,pwritev,write,writev,sendto,sendmsg,read,readv,recvfrom,recvmsg";
+
+/// Name of the queue's file.
+const FILE: &str = "queue.redb";
 
 /// Whether system calls can be traced here.
 ///
