@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message;
 use tokio::task::JoinSet;
-use tonic::Code;
+use tonic::{Code, Status};
 
-use crate::client::Grpc;
+use crate::client::{Grpc, RpcStatus};
 use crate::records::{self, Record};
 
 /// Records of one request.
@@ -22,7 +23,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// How the load is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
-    /// Requests.
+    /// Number of the first request.
+    pub(crate) first_request: u64,
+    /// Number of the request after the last.
     pub(crate) n_requests: u64,
     /// Requests in flight, over one connection.
     pub(crate) n_senders: u64,
@@ -30,15 +33,22 @@ pub(crate) struct Shape {
     pub(crate) padding: usize,
     /// How long a sender waits for an answer.
     pub(crate) timeout: Duration,
+    /// Between an answer and the next request of a sender.
+    pub(crate) pause: Duration,
+    /// Whether each sender has streams of its own, so that each stream has one order.
+    pub(crate) is_ordered: bool,
 }
 
 impl Default for Shape {
     fn default() -> Self {
         Self {
+            first_request: 0,
             n_requests: 1_000,
             n_senders: 8,
             padding: 0,
             timeout: Duration::from_secs(5),
+            pause: Duration::ZERO,
+            is_ordered: false,
         }
     }
 }
@@ -54,6 +64,8 @@ pub(crate) struct Told {
     pub(crate) rejected: u64,
     /// Tries that were answered with a retryable status or not at all.
     pub(crate) n_retried: u64,
+    /// The words of refusals.
+    pub(crate) messages: BTreeSet<String>,
 }
 
 /// Senders at work.
@@ -66,14 +78,18 @@ pub(crate) struct Load {
 impl Load {
     /// Starts to send to the gRPC address.
     pub(crate) fn start(address: &str, shape: Shape) -> Self {
-        let next = Arc::new(AtomicU64::new(0));
+        let next = Arc::new(AtomicU64::new(shape.first_request));
         let (finishing, sent) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let client = Grpc::new(address);
         let mut senders = JoinSet::new();
-        for _ in 0..shape.n_senders {
+        for index in 0..shape.n_senders {
+            let next = match shape.is_ordered {
+                true => Arc::new(AtomicU64::new(shape.first_request + index)),
+                false => Arc::clone(&next),
+            };
             let sender = Sender {
                 client: client.clone(),
-                next: Arc::clone(&next),
+                next,
                 finishing: Arc::clone(&finishing),
                 sent: Arc::clone(&sent),
                 shape,
@@ -100,6 +116,7 @@ impl Load {
             all.refused.extend(told.refused);
             all.rejected += told.rejected;
             all.n_retried += told.n_retried;
+            all.messages.extend(told.messages);
         }
         all
     }
@@ -122,61 +139,79 @@ struct Sender {
 impl Sender {
     async fn run(mut self) -> Told {
         let mut told = Told::default();
+        let step = match self.shape.is_ordered {
+            true => self.shape.n_senders,
+            false => 1,
+        };
         loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let index = self.next.fetch_add(step, Ordering::Relaxed);
             if index >= self.shape.n_requests || self.finishing.load(Ordering::Relaxed) {
                 return told;
             }
-            let body = request(index, self.shape.padding).encode_to_vec();
-            loop {
-                let sending = self.client.send(body.clone().into());
-                let answer = tokio::time::timeout(self.shape.timeout, sending).await;
-                let answer = answer.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("")));
-                match answer {
-                    Ok(response) => {
-                        let partial = response.partial_success.unwrap_or_default();
-                        told.rejected += u64::try_from(partial.rejected_log_records).unwrap_or(0);
-                        told.acknowledged.extend(numbers(index));
-                        break;
-                    }
-                    Err(status) if !is_retryable(status.code()) => {
-                        told.refused.extend(numbers(index));
-                        break;
-                    }
-                    Err(_) if self.finishing.load(Ordering::Relaxed) => break,
-                    Err(_) => {
-                        told.n_retried += 1;
-                        tokio::time::sleep(RETRY_INTERVAL).await;
-                    }
+            self.deliver(index, &mut told).await;
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            if !self.shape.pause.is_zero() {
+                tokio::time::sleep(self.shape.pause).await;
+            }
+        }
+    }
+
+    /// Sends a request until it is acknowledged or refused for good.
+    async fn deliver(&mut self, index: u64, told: &mut Told) {
+        let body = request(index, self.shape.padding).encode_to_vec();
+        loop {
+            let sending = self.client.send(body.clone().into());
+            let answer = tokio::time::timeout(self.shape.timeout, sending).await;
+            let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("")));
+            match answer {
+                Ok(response) => {
+                    let partial = response.partial_success.unwrap_or_default();
+                    told.rejected += u64::try_from(partial.rejected_log_records).unwrap_or(0);
+                    told.acknowledged.extend(numbers(index));
+                    return;
+                }
+                Err(status) if !is_retryable(&status) => {
+                    told.messages.insert(status.message().to_owned());
+                    told.refused.extend(numbers(index));
+                    return;
+                }
+                Err(_) if self.finishing.load(Ordering::Relaxed) => return,
+                Err(status) => {
+                    told.messages.insert(status.message().to_owned());
+                    told.n_retried += 1;
+                    tokio::time::sleep(RETRY_INTERVAL).await;
                 }
             }
-            self.sent.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-fn is_retryable(code: Code) -> bool {
-    matches!(
-        code,
+/// OTLP's rule, and a connection that broke.
+fn is_retryable(status: &Status) -> bool {
+    match status.code() {
         Code::Cancelled
-            | Code::DeadlineExceeded
-            | Code::Aborted
-            | Code::OutOfRange
-            | Code::Unavailable
-            | Code::DataLoss
-            | Code::ResourceExhausted
-            // A connection that is gone, as tonic tells it.
-            | Code::Unknown
-            | Code::Internal
-    )
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::ResourceExhausted => RpcStatus::of(status).has("google.rpc.RetryInfo"),
+        // What tonic makes of a connection that is gone has a source, what a server said has none.
+        _ => std::error::Error::source(status).is_some(),
+    }
 }
 
-fn numbers(index: u64) -> std::ops::Range<u64> {
+pub(crate) fn numbers(index: u64) -> std::ops::Range<u64> {
     index * RECORDS_A_REQUEST..(index + 1) * RECORDS_A_REQUEST
 }
 
 /// Records whose body begins with an id of their own.
 pub(crate) fn request(index: u64, padding: usize) -> ExportLogsServiceRequest {
+    request_of(&format!("load-{}", index % 4), index, padding)
+}
+
+/// The same of a service.
+pub(crate) fn request_of(service: &str, index: u64, padding: usize) -> ExportLogsServiceRequest {
     const FIRST_NS: u64 = 1_700_000_000_000_000_000;
     const STEP_NS: u64 = 10_000_000;
     let padding = "x".repeat(padding);
@@ -187,17 +222,24 @@ pub(crate) fn request(index: u64, padding: usize) -> ExportLogsServiceRequest {
         ))),
         ..LogRecord::default()
     });
-    records::request(&format!("load-{}", index % 4), log_records.collect())
+    records::request(service, log_records.collect())
+}
+
+/// The number of a record of the load.
+pub(crate) fn number_of(record: &LogRecord) -> Option<u64> {
+    let Some(any_value::Value::StringValue(body)) = &record.body.as_ref()?.value else {
+        return None;
+    };
+    let rest = body.strip_prefix("record ")?;
+    rest.split_once(' ')?.0.parse().ok()
 }
 
 /// How often each record has arrived, by number; anomaly events left out.
 pub(crate) fn arrivals(records: &[Record]) -> BTreeMap<u64, u64> {
     let mut arrivals = BTreeMap::new();
-    for record in records.iter().filter(|record| !record.is_event()) {
-        let number = record.body().split_whitespace().nth(1);
-        if let Some(number) = number.and_then(|number| number.parse().ok()) {
-            *arrivals.entry(number).or_default() += 1;
-        }
+    let records = records.iter().filter(|record| !record.is_event());
+    for number in records.filter_map(|record| number_of(&record.record)) {
+        *arrivals.entry(number).or_default() += 1;
     }
     arrivals
 }

@@ -3,12 +3,16 @@
 //! Petrel stands between senders (a client, or a real Collector with a queue) and a real Collector that
 //! writes what arrives to a file; a wire that the test can cut lies between the last two. Whatever breaks,
 //! the count must balance: what senders were told is accepted arrives, but for what the delivery mode's
-//! promise says may be lost and Petrel says is lost.
+//! promise says may be lost and what Petrel says is lost.
 //!
 //! ```sh
 //! cargo test --test faults                                          # the quick part, as in CI
 //! cargo test --release --test faults -- --ignored --nocapture      # all of it, with a table
 //! ```
+//!
+//! `PETREL_TEST_FAULTS=order` runs only rows whose name has this in it.
+//!
+//! One module for each kind of fault; `table` has what a row is, `scene` what it is run in, `load` who sends.
 
 #[path = "../client.rs"]
 #[allow(
@@ -49,9 +53,43 @@ mod records;
 )]
 mod wait;
 
-mod downstream;
+mod answering;
+mod crashes;
+mod disk;
 mod edge;
 mod load;
+mod order;
+mod queues;
 mod relay;
 mod scene;
+mod statuses;
 mod table;
+mod wires;
+
+use table::{Extent, Table};
+
+/// Runs all rows of an extent, prints them, and fails when one of them does.
+async fn run(extent: Extent) {
+    let Some(collector) = collector::available("faults") else {
+        return;
+    };
+    let mut table = Table::new(collector, extent);
+    wires::rows(&mut table).await;
+    statuses::rows(&mut table).await;
+    crashes::rows(&mut table).await;
+    order::rows(&mut table).await;
+    queues::rows(&mut table).await;
+    disk::rows(&mut table).await;
+    table.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_selection_of_faults_loses_nothing() {
+    run(Extent::Quick).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "takes a quarter of an hour"]
+async fn no_fault_loses_anything() {
+    run(Extent::Full).await;
+}

@@ -1,8 +1,6 @@
 //! A wire that a test can cut, slow down or take away, in front of a neighbour that stays as it is.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,7 +31,6 @@ pub(crate) enum Wire {
 #[derive(Clone)]
 pub(crate) struct Relay {
     wire: watch::Sender<Wire>,
-    n_connections: Arc<AtomicUsize>,
 }
 
 impl Relay {
@@ -42,7 +39,6 @@ impl Relay {
         let (address, target) = (socket(address), socket(target));
         let relay = Self {
             wire: watch::Sender::new(Wire::Whole),
-            n_connections: Arc::default(),
         };
         // Bound before anybody is told, so that the port is taken.
         let listener = listen(address);
@@ -53,11 +49,6 @@ impl Relay {
     /// From now on the wire does this, standing connections included.
     pub(crate) fn set(&self, wire: Wire) {
         self.wire.send_replace(wire);
-    }
-
-    /// How many connections have been made so far.
-    pub(crate) fn n_connections(&self) -> usize {
-        self.n_connections.load(Ordering::Relaxed)
     }
 
     async fn serve(self, listener: TcpListener, address: SocketAddr, target: SocketAddr) {
@@ -72,7 +63,6 @@ impl Relay {
                     tokio::select! {
                         accepted = listener.accept() => {
                             let Ok((stream, _)) = accepted else { continue };
-                            self.n_connections.fetch_add(1, Ordering::Relaxed);
                             tokio::spawn(pass(stream, target, self.wire.subscribe()));
                         }
                         changed = wire.changed() => if changed.is_err() { return },

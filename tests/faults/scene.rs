@@ -1,19 +1,24 @@
 //! Petrel between senders and a real Collector, with a wire that fails between the two.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::collector::{self, Collector};
 use crate::load::{self, Load, Shape, Told};
 use crate::metrics::Metrics;
 use crate::petrel::Setup;
 use crate::process::{Process, Scratch};
-use crate::records::Output;
+use crate::records::{Output, Record};
 use crate::relay::Relay;
 use crate::table::Row;
 use crate::{edge, wait};
 
 /// How long what was acknowledged may take to arrive once the fault is over.
 const ARRIVAL: Duration = Duration::from_secs(120);
+/// Nothing more arrives when nothing did for so long, of what may be lost.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// What Petrel promises when it acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,7 @@ pub(crate) enum Mode {
 
 impl Mode {
     pub(crate) const ALL: [Self; 3] = [Self::Wait, Self::Memory, Self::File];
+    pub(crate) const QUEUES: [Self; 2] = [Self::Memory, Self::File];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -47,63 +53,163 @@ pub(crate) enum Upstream {
     Collector,
 }
 
+impl Upstream {
+    pub(crate) const ALL: [Self; 2] = [Self::Client, Self::Collector];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Collector => "Collector",
+        }
+    }
+}
+
+/// How a scene is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) mode: Mode,
+    pub(crate) upstream: Upstream,
+    /// Further keys of the exporter.
+    pub(crate) exporter: &'static str,
+    /// Further keys of its queue.
+    pub(crate) queue: &'static str,
+    /// Further top-level keys of Petrel's configuration.
+    pub(crate) more: &'static str,
+    /// Whether Petrel sends OTLP over HTTP.
+    pub(crate) is_http: bool,
+    /// Where a file queue keeps its file, when not in the scratch directory.
+    pub(crate) storage: Option<PathBuf>,
+}
+
+impl Plan {
+    /// Nothing out of the ordinary.
+    pub(crate) fn new(mode: Mode, upstream: Upstream) -> Self {
+        Self {
+            mode,
+            upstream,
+            exporter: "",
+            queue: "",
+            more: "",
+            is_http: false,
+            storage: None,
+        }
+    }
+
+    /// The keys of Petrel's exporter, which sends to `address`.
+    pub(crate) fn exporter(&self, address: &str) -> String {
+        let queue = match self.mode {
+            Mode::Wait => "",
+            Mode::Memory => "wait_for_result: false",
+            Mode::File => "wait_for_result: false, storage: file_storage",
+        };
+        let scheme = if self.is_http { "http://" } else { "" };
+        let separator = if self.exporter.is_empty() { "" } else { ", " };
+        let sending_queue = match (queue, self.queue) {
+            ("", "") => String::new(),
+            (queue, "") => format!(", sending_queue: {{ {queue} }}"),
+            (queue, more) => format!(", sending_queue: {{ {queue}, {more} }}"),
+        };
+        format!(
+            "endpoint: '{scheme}{address}', timeout: 2s{separator}{}, \
+             retry_on_failure: {{ initial_interval: 100ms, max_interval: 500ms }}{sending_queue}",
+            self.exporter
+        )
+    }
+
+    /// What stands in the table.
+    pub(crate) fn title(&self, fault: &str) -> String {
+        format!(
+            "{fault}, {} before it, {}",
+            self.upstream.name(),
+            self.mode.name()
+        )
+    }
+}
+
 /// See the head of this file.
 pub(crate) struct Scene {
     pub(crate) relay: Relay,
     pub(crate) setup: Setup,
     pub(crate) scratch: Scratch,
     pub(crate) petrel: Option<Process>,
+    pub(crate) plan: Plan,
+    /// Where Petrel sends to: the wire.
+    pub(crate) wire: String,
+    /// Directory of the file queue.
+    pub(crate) storage: PathBuf,
     address: String,
-    mode: Mode,
-    upstream: Upstream,
     output: Output,
-    _neighbours: Vec<Process>,
+    neighbours: Vec<Process>,
 }
 
 impl Scene {
-    /// Starts everything; `more` are further top-level keys of Petrel's configuration.
-    pub(crate) fn start(collector: Collector, mode: Mode, upstream: Upstream, more: &str) -> Self {
+    /// Starts everything.
+    pub(crate) fn start(collector: Collector, plan: Plan) -> Self {
+        let mut scene = Self::before_petrel(collector, plan, |sink| sink);
+        scene.petrel = Some(scene.setup.start(&scene.scratch));
+        scene.start_upstream(collector);
+        scene
+    }
+
+    /// Starts everything but Petrel and what is before it. `front` is given the address of the Collector
+    /// behind the wire, and says where the wire leads to.
+    pub(crate) fn before_petrel(
+        collector: Collector,
+        plan: Plan,
+        front: impl FnOnce(String) -> String,
+    ) -> Self {
         let scratch = Scratch::new("faults");
         let [sink, wire] = std::array::from_fn(|_| wait::free_address());
         let path = scratch.path("arrived.binpb");
         let config = collector::sink_config(&sink, &path);
-        let mut neighbours =
-            vec![collector.start(&scratch, "sink", &config, &[wait::port_of(&sink)])];
-        let relay = Relay::start(&wire, &sink);
-        let queue = match mode {
-            Mode::Wait => "",
-            Mode::Memory => ", sending_queue: { wait_for_result: false }",
-            Mode::File => ", sending_queue: { wait_for_result: false, storage: file_storage }",
-        };
-        let exporter = format!(
-            "endpoint: '{wire}', timeout: 2s, \
-             retry_on_failure: {{ initial_interval: 100ms, max_interval: 500ms }}{queue}"
-        );
-        let storage = scratch.directory("queue");
+        let neighbours = vec![collector.start(&scratch, "sink", &config, &[wait::port_of(&sink)])];
+        let relay = Relay::start(&wire, &front(sink));
+        let storage = plan.storage.clone();
+        let storage = storage.unwrap_or_else(|| scratch.directory("queue"));
         let more = format!(
-            "extensions: {{ file_storage: {{ directory: '{}' }} }}\n{more}",
-            storage.display()
+            "extensions: {{ file_storage: {{ directory: '{}' }} }}\n{}",
+            storage.display(),
+            plan.more
         );
-        let setup = Setup::exporting(&scratch, "petrel", &exporter, "60s", &more);
-        let petrel = Some(setup.start(&scratch));
-        let mut address = setup.grpc.clone();
-        if upstream == Upstream::Collector {
-            let edge = wait::free_address();
-            let config = edge::config(&edge, &address);
-            neighbours.push(collector.start(&scratch, "edge", &config, &[wait::port_of(&edge)]));
-            address = edge;
-        }
-        Self {
+        let setup = Setup::exporting(&scratch, "petrel", &plan.exporter(&wire), "60s", &more);
+        let scene = Self {
             relay,
+            address: setup.grpc.clone(),
             setup,
             scratch,
-            petrel,
-            address,
-            mode,
-            upstream,
+            petrel: None,
+            plan,
+            wire,
+            storage,
             output: Output::new(path),
-            _neighbours: neighbours,
+            neighbours,
+        };
+        if scene.plan.is_http {
+            scene.rewrite("otlp_grpc:", "otlp_http:");
         }
+        scene
+    }
+
+    /// Starts the Collector before Petrel, where there is one.
+    pub(crate) fn start_upstream(&mut self, collector: Collector) {
+        if self.plan.upstream == Upstream::Collector {
+            let edge = wait::free_address();
+            let config = edge::config(&edge, &self.setup.grpc);
+            let ports = [wait::port_of(&edge)];
+            let edge_process = collector.start(&self.scratch, "edge", &config, &ports);
+            self.neighbours.push(edge_process);
+            self.address = edge;
+        }
+    }
+
+    /// Replaces text of Petrel's configuration, which it reads when it starts or reloads.
+    pub(crate) fn rewrite(&self, from: &str, to: &str) {
+        let config = std::fs::read_to_string(&self.setup.config).expect("we wrote it");
+        // The receiver has the same keys.
+        let (receivers, rest) = config.split_once("exporters:").expect("it exports");
+        assert!(rest.contains(from), "{from} is not in {rest}");
+        let config = format!("{receivers}exporters:{}", rest.replace(from, to));
+        std::fs::write(&self.setup.config, config).expect("we wrote it");
     }
 
     /// Starts to send to whoever is first.
@@ -111,12 +217,34 @@ impl Scene {
         Load::start(&self.address, shape)
     }
 
-    /// Ends Petrel as a crash would, and starts it again.
-    pub(crate) fn crash(&mut self) {
+    /// The file of the queue.
+    pub(crate) fn queue_file(&self) -> PathBuf {
+        self.storage.join("otlp_grpc").join("queue.redb")
+    }
+
+    /// Ends Petrel as a crash would.
+    pub(crate) fn kill(&mut self) {
         if let Some(petrel) = self.petrel.take() {
             petrel.kill();
         }
+    }
+
+    /// Ends Petrel as a crash would, and starts it again.
+    pub(crate) fn crash(&mut self) {
+        self.kill();
         self.petrel = Some(self.setup.start(&self.scratch));
+    }
+
+    /// Tells Petrel to read its configuration again.
+    pub(crate) fn reload(&self) {
+        let id = self.petrel.as_ref().expect("it runs").id();
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process id"), Signal::HUP).expect("it runs");
+    }
+
+    /// What Petrel has written to standard error.
+    pub(crate) fn log(&self) -> String {
+        self.petrel.as_ref().expect("it runs").stderr()
     }
 
     /// Petrel's metrics.
@@ -124,37 +252,76 @@ impl Scene {
         Metrics::of(&self.setup.metrics)
     }
 
-    /// Waits until all that was acknowledged has arrived or is said to be lost, or for a while.
-    pub(crate) fn balance(mut self, fault: &str, told: &Told) -> Row {
-        let fault = format!(
-            "{fault}, {} before it, {}",
-            self.upstream.name(),
-            self.mode.name()
-        );
-        let deadline = wait::Deadline::after(ARRIVAL);
-        loop {
-            let said_lost = self.metrics().sum("petrel_items_lost", &[]) as u64;
-            let arrivals = load::arrivals(self.output.read());
-            let row = Row::balance(&*fault, told, &arrivals, said_lost);
-            if row.lost == 0 || deadline.is_over() {
-                if let Some(petrel) = self.petrel.take() {
-                    assert!(
-                        petrel.stop().success(),
-                        "{fault}: it does not end in good order"
-                    );
-                }
-                return row;
-            }
-            wait::a_moment();
-        }
+    /// Waits until a metric is at least this.
+    pub(crate) fn wait_for_metric(&self, name: &str, labels: &[(&str, &str)], least: f64) {
+        let what = format!("{name} {labels:?} to be {least}");
+        tokio::task::block_in_place(|| {
+            wait::until(&what, wait::SOON, || {
+                (self.metrics().sum(name, labels) >= least).then_some(())
+            });
+        });
     }
-}
 
-impl Upstream {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Collector => "Collector",
-        }
+    /// What arrived so far, anomaly events included, in that order.
+    pub(crate) fn arrived(&mut self) -> &[Record] {
+        self.output.read()
+    }
+
+    /// Waits until all that was acknowledged has arrived or is said to be lost, or for a while; ends Petrel.
+    pub(crate) fn balance(&mut self, fault: &str, told: &Told) -> Row {
+        tokio::task::block_in_place(|| {
+            let deadline = wait::Deadline::after(ARRIVAL);
+            loop {
+                let row = self.row(fault, told, 0);
+                if row.lost == 0 || deadline.is_over() {
+                    self.stop(fault);
+                    return row;
+                }
+                wait::a_moment();
+            }
+        })
+    }
+
+    /// The same where the promise allows that some, `most` at most, is missing.
+    pub(crate) fn balance_allowing(&mut self, fault: &str, told: &Told, most: u64) -> Row {
+        tokio::task::block_in_place(|| {
+            let deadline = wait::Deadline::after(ARRIVAL);
+            let mut n_arrived = usize::MAX;
+            loop {
+                let quiet = wait::Deadline::after(QUIET);
+                while n_arrived != self.output.read().len() || !self.is_empty() {
+                    n_arrived = self.output.read().len();
+                    if deadline.is_over() {
+                        break;
+                    }
+                    wait::a_moment();
+                }
+                while !quiet.is_over() {
+                    wait::a_moment();
+                }
+                if n_arrived == self.output.read().len() || deadline.is_over() {
+                    let row = self.row(fault, told, most);
+                    self.stop(fault);
+                    return row;
+                }
+            }
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.metrics().sum("otelcol_exporter_queue_size", &[]) == 0.0
+    }
+
+    fn row(&mut self, fault: &str, told: &Told, allowed: u64) -> Row {
+        let said_lost = self.metrics().sum("petrel_items_lost", &[]) as u64;
+        let arrivals = load::arrivals(self.output.read());
+        Row::balance(self.plan.title(fault), told, &arrivals, said_lost, allowed)
+    }
+
+    /// Asks Petrel to end, which it must do in good order.
+    pub(crate) fn stop(&mut self, fault: &str) {
+        let petrel = self.petrel.take().expect("it runs");
+        let status = petrel.stop();
+        assert!(status.success(), "{fault}: it does not end in good order");
     }
 }

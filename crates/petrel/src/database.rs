@@ -47,12 +47,27 @@ pub struct Opened {
     pub set_aside: Option<(PathBuf, String)>,
 }
 
-/// Opens the database of a directory, which is made if it is not there.
+/// Opens the database of a directory, which is made if it is not there. All of what it holds is read once,
+/// to know that it can be.
 ///
 /// # Errors
 /// When the directory cannot be used, another process has the database open, or a fresh one cannot be
 /// made. What is damaged, foreign or newer is set aside under a name of its own instead.
 pub fn open(directory: &Path, plan: Plan) -> Result<Opened, DatabaseError> {
+    open_by(directory, plan, checked)
+}
+
+/// The same of one that this process had open, without reading it all again.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_again(directory: &Path, plan: Plan) -> Result<Opened, DatabaseError> {
+    open_by(directory, plan, open_file)
+}
+
+type OpenFile = fn(&Path, Plan) -> Result<Database, redb::Error>;
+
+fn open_by(directory: &Path, plan: Plan, open_file: OpenFile) -> Result<Opened, DatabaseError> {
     let fail = |source| DatabaseError::Directory {
         path: directory.to_owned(),
         source,
@@ -80,6 +95,20 @@ pub fn open(directory: &Path, plan: Plan) -> Result<Opened, DatabaseError> {
         database: open_file(&path, plan)?,
         set_aside: Some((aside, reason)),
     })
+}
+
+/// A database whose every page can be read. Of a damaged page the database only says when it meets it, and
+/// by a panic.
+fn checked(path: &Path, plan: Plan) -> Result<Database, redb::Error> {
+    let opening = || {
+        let mut database = open_file(path, plan)?;
+        if !database.check_integrity()? {
+            return Err(redb::Error::Corrupted("it was damaged".to_owned()));
+        }
+        Ok(database)
+    };
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(opening));
+    opened.unwrap_or_else(|_| Err(redb::Error::Corrupted("reading it panics".to_owned())))
 }
 
 fn is_of_the_disk(error: &std::io::Error) -> bool {

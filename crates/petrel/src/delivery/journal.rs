@@ -71,6 +71,8 @@ pub(super) struct Journal {
     thread: Mutex<Option<Thread>>,
     database: Arc<Mutex<Option<Database>>>,
     directory: PathBuf,
+    /// Requests that the file held when it was opened.
+    n_found: usize,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,7 @@ impl Journal {
                 thread: Mutex::new(None),
                 database: Arc::new(Mutex::new(Some(opened.database))),
                 directory: directory.to_owned(),
+                n_found: waiting.len(),
             },
             waiting,
             unreadable,
@@ -125,6 +128,8 @@ impl Journal {
             next_number,
             settled,
             remove: Vec::new(),
+            n_held: self.n_found,
+            has_failed: false,
         };
         let handle = std::thread::Builder::new()
             .name("petrel-queue".to_owned())
@@ -202,6 +207,10 @@ struct Writer {
     next_number: u64,
     settled: Settled,
     remove: Vec<u64>,
+    /// Requests in the file, those to be taken out among them.
+    n_held: usize,
+    /// Whether the last write did.
+    has_failed: bool,
 }
 
 type Put = (Head, Bytes, oneshot::Sender<Result<(), String>>);
@@ -234,6 +243,11 @@ impl Writer {
             if !puts.is_empty() || (is_idle && !self.remove.is_empty()) {
                 self.write(puts);
             }
+            // A disk that was full has room again once what was sent is out; with new requests in the same
+            // transaction it would never be.
+            if self.has_failed && !self.remove.is_empty() {
+                self.write(Vec::new());
+            }
             if is_over {
                 return;
             }
@@ -244,7 +258,9 @@ impl Writer {
         let first = self.next_number;
         match self.commit(first, &puts) {
             Ok(()) => {
+                self.n_held = (self.n_held + puts.len()).saturating_sub(self.remove.len());
                 self.remove.clear();
+                self.has_failed = false;
                 self.next_number += puts.len() as u64;
                 for (number, (head, body, reply)) in (first..).zip(puts) {
                     (self.settled)(head, Some((number, body)));
@@ -255,6 +271,8 @@ impl Writer {
             Err(error) => {
                 // The database wants to be opened anew after a failed write.
                 *self.lock() = None;
+                self.has_failed = true;
+                self.renew_if_all_is_sent();
                 // It may have come to disk all the same: no number is given twice.
                 self.next_number += puts.len() as u64;
                 let error = error.to_string();
@@ -263,6 +281,25 @@ impl Writer {
                     let _ = reply.send(Err(error.clone()));
                 }
             }
+        }
+    }
+
+    /// Begins a new file in place of one that fails and of which everything was sent: to take that out
+    /// needs space, which a file that fills its disk alone would never get again.
+    fn renew_if_all_is_sent(&mut self) {
+        if self.remove.len() < self.n_held {
+            return;
+        }
+        let path = self.directory.join(PLAN.file);
+        let mut database = self.lock();
+        // Reads that came meanwhile have opened it again.
+        *database = None;
+        let removed = std::fs::remove_file(&path);
+        drop(database);
+        if removed.is_ok() {
+            tracing::warn!(path = %path.display(), "the file of the queue fails and all of it was sent, a new one is begun");
+            self.remove.clear();
+            self.n_held = 0;
         }
     }
 
@@ -308,7 +345,7 @@ fn reopened<'a>(
     directory: &Path,
 ) -> Result<&'a Database, DatabaseError> {
     if database.is_none() {
-        let opened = database::open(directory, PLAN)?;
+        let opened = database::open_again(directory, PLAN)?;
         if let Some((path, reason)) = &opened.set_aside {
             tracing::error!(path = %path.display(), "the file of the queue cannot be read any more and is set aside: {reason}");
         }
