@@ -12,7 +12,6 @@ pub(crate) struct Setup {
     pub(crate) grpc: String,
     pub(crate) http: String,
     pub(crate) metrics: String,
-    pub(crate) admin: String,
     /// The directory of its state.
     pub(crate) state: PathBuf,
     name: String,
@@ -61,7 +60,6 @@ telemetry: {{ metrics: {{ endpoint: '{metrics}' }}, health: {{ endpoint: '{healt
             grpc,
             http,
             metrics,
-            admin,
             state,
             name: name.to_owned(),
             config,
