@@ -54,6 +54,7 @@ mod records;
 mod wait;
 
 mod answering;
+mod balancing;
 mod crashes;
 mod disk;
 mod edge;
@@ -80,6 +81,7 @@ async fn run(extent: Extent) {
     order::rows(&mut table).await;
     queues::rows(&mut table).await;
     disk::rows(&mut table).await;
+    balancing::rows(&mut table).await;
     table.finish();
 }
 

@@ -100,7 +100,7 @@ const STATUSES: [Statuses; 4] = [
 impl Statuses {
     fn choose(self, asked: Asked) -> Answer {
         let index = asked.first / RECORDS_A_REQUEST;
-        if index % EVERY != 0 || (self.is_retryable && asked.n_before >= N_POSTPONED) {
+        if !index.is_multiple_of(EVERY) || (self.is_retryable && asked.n_before >= N_POSTPONED) {
             return Answer::Pass;
         }
         self.answers[(index / EVERY) as usize % self.answers.len()].clone()
