@@ -91,7 +91,7 @@ async fn a_selection_of_faults_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "takes a quarter of an hour"]
+#[ignore = "takes half an hour"]
 async fn no_fault_loses_anything() {
     run(Extent::Full).await;
 }
