@@ -54,6 +54,7 @@ mod records;
 mod wait;
 
 mod answering;
+mod balancing;
 mod crashes;
 mod disk;
 mod edge;
@@ -80,6 +81,7 @@ async fn run(extent: Extent) {
     order::rows(&mut table).await;
     queues::rows(&mut table).await;
     disk::rows(&mut table).await;
+    balancing::rows(&mut table).await;
     table.finish();
 }
 
@@ -89,7 +91,7 @@ async fn a_selection_of_faults_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "takes a quarter of an hour"]
+#[ignore = "takes half an hour"]
 async fn no_fault_loses_anything() {
     run(Extent::Full).await;
 }

@@ -17,8 +17,10 @@ use crate::{edge, wait};
 
 /// How long what was acknowledged may take to arrive once the fault is over.
 const ARRIVAL: Duration = Duration::from_secs(120);
-/// Nothing more arrives when nothing did for so long, of what may be lost.
+/// Of what may be lost nothing more arrives when nothing did for so long.
 const QUIET: Duration = Duration::from_secs(2);
+/// The same behind a Collector, which waits so long before it connects again.
+const QUIET_BEHIND_COLLECTOR: Duration = Duration::from_secs(12);
 
 /// What Petrel promises when it acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +135,8 @@ pub(crate) struct Scene {
     pub(crate) scratch: Scratch,
     pub(crate) petrel: Option<Process>,
     pub(crate) plan: Plan,
+    /// Where the Collector behind the wire listens.
+    pub(crate) sink: String,
     /// Where Petrel sends to: the wire.
     pub(crate) wire: String,
     /// Directory of the file queue.
@@ -163,7 +167,7 @@ impl Scene {
         let path = scratch.path("arrived.binpb");
         let config = collector::sink_config(&sink, &path);
         let neighbours = vec![collector.start(&scratch, "sink", &config, &[wait::port_of(&sink)])];
-        let relay = Relay::start(&wire, &front(sink));
+        let relay = Relay::start(&wire, &front(sink.clone()));
         let storage = plan.storage.clone();
         let storage = storage.unwrap_or_else(|| scratch.directory("queue"));
         let more = format!(
@@ -179,6 +183,7 @@ impl Scene {
             scratch,
             petrel: None,
             plan,
+            sink,
             wire,
             storage,
             output: Output::new(path),
@@ -267,14 +272,13 @@ impl Scene {
         self.output.read()
     }
 
-    /// Waits until all that was acknowledged has arrived or is said to be lost, or for a while; ends Petrel.
-    pub(crate) fn balance(&mut self, fault: &str, told: &Told) -> Row {
+    /// Waits until all that was acknowledged has arrived or is said to be lost, or for a while.
+    pub(crate) fn balance_running(&mut self, fault: &str, told: &Told) -> Row {
         tokio::task::block_in_place(|| {
             let deadline = wait::Deadline::after(ARRIVAL);
             loop {
                 let row = self.row(fault, told, 0);
                 if row.lost == 0 || deadline.is_over() {
-                    self.stop(fault);
                     return row;
                 }
                 wait::a_moment();
@@ -282,13 +286,24 @@ impl Scene {
         })
     }
 
-    /// The same where the promise allows that some, `most` at most, is missing.
+    /// The same, and ends Petrel.
+    pub(crate) fn balance(&mut self, fault: &str, told: &Told) -> Row {
+        let row = self.balance_running(fault, told);
+        tokio::task::block_in_place(|| self.stop(fault));
+        row
+    }
+
+    /// The same where the mode's promise allows that some, `most` at most, is missing.
     pub(crate) fn balance_allowing(&mut self, fault: &str, told: &Told, most: u64) -> Row {
         tokio::task::block_in_place(|| {
             let deadline = wait::Deadline::after(ARRIVAL);
             let mut n_arrived = usize::MAX;
+            let quiet = match self.plan.upstream {
+                Upstream::Client => QUIET,
+                Upstream::Collector => QUIET_BEHIND_COLLECTOR,
+            };
             loop {
-                let quiet = wait::Deadline::after(QUIET);
+                let quiet = wait::Deadline::after(quiet);
                 while n_arrived != self.output.read().len() || !self.is_empty() {
                     n_arrived = self.output.read().len();
                     if deadline.is_over() {

@@ -52,9 +52,15 @@ impl Drop for Volume {
     }
 }
 
-/// The queue's file grows until the disk is full, senders are told to come back, Petrel lives; the next hop
-/// is there again, and then the disk has room again.
-pub(super) async fn run(collector: Collector, fault: &str, plan: Plan, volume: Volume) -> Row {
+/// The queue's file grows until the disk is full, senders are told to come back, Petrel lives; then the next
+/// hop is there again, and the disk has room again if `is_freed`: else only the queue itself can make some.
+pub(super) async fn run(
+    collector: Collector,
+    fault: &str,
+    plan: Plan,
+    volume: Volume,
+    is_freed: bool,
+) -> Row {
     let upstream = plan.upstream;
     let plan = Plan {
         storage: Some(volume.directory.clone()),
@@ -76,7 +82,9 @@ pub(super) async fn run(collector: Collector, fault: &str, plan: Plan, volume: V
     assert!(scene.queue_file().exists());
     let queued = scene.metrics().sum("otelcol_exporter_queue_size", &[]);
     assert!(queued > 0.0, "some were taken before the disk was full");
-    std::fs::remove_file(&other).expect("it is ours");
+    if is_freed {
+        std::fs::remove_file(&other).expect("it is ours");
+    }
     scene.relay.set(Wire::Whole);
     let told = load.done().await;
     assert_eq!(scene.metrics().sum(errors, &[("reason", "set_aside")]), 0.0);
