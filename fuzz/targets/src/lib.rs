@@ -11,7 +11,7 @@
 #[allow(
     dead_code,
     unused_imports,
-    missing_docs,
+    unreachable_pub,
     reason = "shared with Petrel, which uses all of it"
 )]
 mod config;
