@@ -79,13 +79,17 @@ fn gauge(name: &str, version: &str, digest: &str, value: f64) {
 }
 
 impl Detectors {
-    /// Loads the built-in detectors and what stands in the directory now.
+    /// Loads the built-in detectors and what stands in the directory now; what `before` has compiled is not
+    /// compiled again.
     ///
     /// # Errors
     /// When the sandbox does not start, or the directory is not there. A module that does not load is
     /// logged and left out.
-    pub fn load(config: &Config) -> anyhow::Result<Self> {
-        let loader = Arc::new(Loader::new(&config.detectors)?);
+    pub fn load(config: &Config, before: Option<Arc<Loader>>) -> anyhow::Result<Self> {
+        let loader = match before.filter(|loader| loader.serves(&config.detectors)) {
+            Some(loader) => loader,
+            None => Arc::new(Loader::new(&config.detectors)?),
+        };
         let catalogue = Catalogue::new(loader.built_in(config.detectors.native)?);
         let directory = config.detectors.directory.clone();
         if let Some(path) = &directory {
@@ -120,6 +124,12 @@ impl Detectors {
             }
         }
         Ok(detectors)
+    }
+
+    /// What loads its modules.
+    #[must_use]
+    pub fn loader(&self) -> Arc<Loader> {
+        Arc::clone(&self.loader)
     }
 
     /// What should run now, by name.

@@ -2,12 +2,15 @@
 //! built-in one of the same name.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
+use lru::LruCache;
 use petrel_detector::{Descriptor, Detector, Fault, Module, PerStream};
 use petrel_host::{Limits, LoadError, Meter, Sandbox, TracingLog, WasmModule};
+use sha2::{Digest, Sha256};
 
 use crate::config::{BUILT_IN, Detectors};
 
@@ -83,11 +86,16 @@ impl Module for Native {
     }
 }
 
-/// Loads modules into one sandbox.
+/// Modules that a loader keeps compiled at most; the one not asked for for longest goes.
+const COMPILED_MAX: usize = 64;
+
+/// Loads modules into one sandbox, and keeps what it has compiled.
 #[derive(Debug)]
 pub struct Loader {
     sandbox: Sandbox,
     limits: Limits,
+    /// By the bytes of the file.
+    compiled: Mutex<LruCache<[u8; 32], WasmModule>>,
 }
 
 impl Loader {
@@ -96,14 +104,30 @@ impl Loader {
     /// # Errors
     /// When the sandbox does not start.
     pub fn new(detectors: &Detectors) -> anyhow::Result<Self> {
-        let limits = Limits {
-            memory_bytes_max: detectors.memory_bytes_max,
-            call_cpu_max: detectors.call_cpu_max,
-            call_wall_max: detectors.call_cpu_max * 10,
-            ..Limits::default()
-        };
         let sandbox = Sandbox::new(Meter::CpuTime, Arc::new(TracingLog)).context("the sandbox")?;
-        Ok(Self { sandbox, limits })
+        let compiled_max = NonZeroUsize::new(COMPILED_MAX).expect("it is not zero");
+        Ok(Self {
+            sandbox,
+            limits: limits(detectors),
+            compiled: Mutex::new(LruCache::new(compiled_max)),
+        })
+    }
+
+    /// Whether what it loads is what one with these settings would load.
+    #[must_use]
+    pub fn serves(&self, detectors: &Detectors) -> bool {
+        self.limits == limits(detectors)
+    }
+
+    fn compiled(&self, bytes: &[u8]) -> Result<WasmModule, LoadError> {
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        let compiled = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = compiled().get(&digest) {
+            return Ok(module.clone());
+        }
+        let module = self.sandbox.load(bytes, self.limits)?;
+        compiled().put(digest, module.clone());
+        Ok(module)
     }
 
     /// Checks and compiles the bytes of a file.
@@ -111,8 +135,10 @@ impl Loader {
     /// # Errors
     /// [`LoadError`] says what is wrong with the module and what to do.
     pub fn load(&self, file: &Path, bytes: &[u8]) -> Result<LoadedModule, LoadError> {
-        let module = self.sandbox.load(bytes, self.limits)?;
-        Ok(LoadedModule::of_wasm(module, Some(file.to_owned())))
+        Ok(LoadedModule::of_wasm(
+            self.compiled(bytes)?,
+            Some(file.to_owned()),
+        ))
     }
 
     /// The four built-in detectors.
@@ -132,7 +158,7 @@ impl Loader {
         std::thread::scope(|scope| {
             let loads = BUILT_IN_WASM.map(|(name, bytes)| {
                 scope.spawn(move || {
-                    let module = self.sandbox.load(bytes, self.limits);
+                    let module = self.compiled(bytes);
                     let module = module.with_context(|| format!("the built-in detector {name}"))?;
                     Ok(LoadedModule::of_wasm(module, None))
                 })
@@ -143,6 +169,15 @@ impl Loader {
             };
             loads.into_iter().map(join).collect()
         })
+    }
+}
+
+fn limits(detectors: &Detectors) -> Limits {
+    Limits {
+        memory_bytes_max: detectors.memory_bytes_max,
+        call_cpu_max: detectors.call_cpu_max,
+        call_wall_max: detectors.call_cpu_max * 10,
+        ..Limits::default()
     }
 }
 

@@ -23,6 +23,7 @@ use crate::delivery::{Exit, Queue};
 use crate::detectors::Detectors;
 use crate::events::{self, send_events};
 use crate::inline::Inline;
+use crate::modules::Loader;
 use crate::outbox::Outbox;
 use crate::persist::{self, Knowledge};
 use crate::pipeline::Pipeline;
@@ -48,6 +49,7 @@ pub struct Running {
     anomalies: watch::Sender<Option<Exit>>,
     events: JoinHandle<()>,
     background: Background,
+    loader: Arc<Loader>,
     /// Queues that nobody hands anything to any more; they end when they are empty.
     retired: Vec<(String, Arc<Queue>)>,
 }
@@ -65,7 +67,7 @@ impl Running {
             store.clone(),
             events::encoder(ways.anomalies.is_some()),
         )?;
-        let detectors = Detectors::load(config)?;
+        let detectors = Detectors::load(config, None)?;
         let analysis = Arc::new(Analysis::start(start_of(
             config,
             &detectors,
@@ -96,6 +98,7 @@ impl Running {
             anomalies,
             events,
             background: Background::default(),
+            loader: detectors.loader(),
             retired: Vec::new(),
         };
         running.start_background(detectors, module_info);

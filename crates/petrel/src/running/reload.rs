@@ -28,8 +28,9 @@ impl Running {
         let before = self.inline.pipeline();
         let ways = Ways::build(config, Some(&before.ways))?;
         let planned = self.servers.plan(&config.receivers).await?;
-        let loading = config.clone();
-        let detectors = tokio::task::spawn_blocking(move || Detectors::load(&loading)).await??;
+        let (loading, loader) = (config.clone(), Arc::clone(&self.loader));
+        let load = move || Detectors::load(&loading, Some(loader));
+        let detectors = tokio::task::spawn_blocking(load).await??;
 
         // Nothing more may follow the directory with the old settings, nor save the old streams.
         self.background.end().await;
@@ -39,7 +40,7 @@ impl Running {
             Err(_) => self.config.clone(),
         };
         if let Err(error) = swapped {
-            let detectors = Detectors::load(&config)?;
+            let detectors = Detectors::load(&config, Some(Arc::clone(&self.loader)))?;
             let module_info = detectors.report_running();
             self.start_background(detectors, module_info);
             return Err(error);
@@ -60,6 +61,7 @@ impl Running {
         // The task that sends events lives as long as this.
         let _ = self.anomalies.send(ways.anomalies.clone());
         self.config = config;
+        self.loader = detectors.loader();
         let module_info = detectors.report_running();
         self.start_background(detectors, module_info);
         end_analysis(before).await
