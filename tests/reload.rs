@@ -20,6 +20,8 @@ use crate::sink::{self, Kept};
 use crate::stage::records_of;
 use crate::{story, wait};
 
+/// These tests wait for log lines that others would be glad to see thinned.
+const ALL_LOGS: &str = ", logs: { sampling: { enabled: false } }";
 const SENDERS: usize = 4;
 
 /// Petrel before a sink, with the configuration that [`Scene::config`] gives without changes.
@@ -69,7 +71,7 @@ impl Scene {
 }
 
 fn config(ports: &Ports, sink: &str, state: &str, more: &str) -> String {
-    let (receivers, telemetry) = (ports.receivers(), ports.telemetry(""));
+    let (receivers, telemetry) = (ports.receivers(), ports.telemetry(ALL_LOGS));
     let exporters = front::exporters(sink);
     format!("{receivers}{exporters}{telemetry}state: {{ directory: '{state}' }}\n{more}")
 }
@@ -212,7 +214,7 @@ async fn the_next_hop_changes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_changes() {
     let scene = Scene::new("");
-    let (ports, telemetry) = (&scene.front.ports, scene.front.ports.telemetry(""));
+    let (ports, telemetry) = (&scene.front.ports, scene.front.ports.telemetry(ALL_LOGS));
     let rest = format!(
         "{}{telemetry}state: {{ directory: '{}' }}\n",
         front::exporters(&scene.sink),
@@ -322,21 +324,23 @@ fn bad(scene: &Scene, taken: &str) -> Vec<(&'static str, String, Vec<String>)> {
     let mut occupied = Ports::new();
     occupied.http = taken.to_owned();
     let rest = |ports: &Ports| {
-        let (receivers, telemetry) = (ports.receivers(), scene.front.ports.telemetry(""));
+        let (receivers, telemetry) = (ports.receivers(), scene.front.ports.telemetry(ALL_LOGS));
         let exporters = front::exporters(&scene.sink);
         let state = &scene.state;
         format!("{receivers}{exporters}{telemetry}state: {{ directory: '{state}' }}\n")
     };
     let telemetry = |changed: &str| {
         let changed = ports.telemetry(changed);
-        scene.config("").replace(&ports.telemetry(""), &changed)
+        scene
+            .config("")
+            .replace(&ports.telemetry(ALL_LOGS), &changed)
     };
     let mut moved = Ports::new();
     moved.metrics.clone_from(&ports.metrics);
     moved.health.clone_from(&ports.health);
     let admin = scene
         .config("")
-        .replace(&ports.telemetry(""), &moved.telemetry(""));
+        .replace(&ports.telemetry(ALL_LOGS), &moved.telemetry(""));
     vec![
         (
             "a file cut short",
