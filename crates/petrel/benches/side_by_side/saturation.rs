@@ -93,7 +93,8 @@ async fn flood(
     })
     .await?;
     let rate = (arrivals.count() - before) as f64 * records / seconds as f64;
-    subject.stop();
+    // It has more to do than it can end in good order.
+    subject.kill();
     Ok(Flood {
         offered,
         outcomes,

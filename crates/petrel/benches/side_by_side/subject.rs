@@ -77,6 +77,10 @@ impl Subject {
     pub(crate) fn stop(self) {
         self.process.stop();
     }
+
+    pub(crate) fn kill(self) {
+        self.process.kill();
+    }
 }
 
 /// CPU seconds in user and system mode by a `stat` file of `/proc`.
