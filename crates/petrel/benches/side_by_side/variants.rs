@@ -151,17 +151,10 @@ pub(crate) const SMALL: [Variant; 5] = [
 ];
 
 /// A Collector as it is by default, and Petrel in its place.
-pub(crate) const GZIP: [Variant; 4] = [
+pub(crate) const GZIP: [Variant; 3] = [
     Variant::gzip("collector_gzip", Kind::Collector(COLLECTOR_DEFAULT)),
     Variant::gzip("petrel_gzip_pass", Kind::Petrel(PETREL_PASS.gzip())),
     Variant::gzip("petrel_gzip_all", Kind::Petrel(PETREL_ALL.gzip())),
-    Variant::gzip(
-        "petrel_zstd_pass",
-        Kind::Petrel(PetrelSetup {
-            exporter: "compression: zstd, compression_params: { level: 1 }",
-            ..PETREL_PASS
-        }),
-    ),
 ];
 
 /// What stands between a request and its reply, in both.
