@@ -66,11 +66,13 @@ impl Grpc {
         }
     }
 
-    /// The same, sending gzip.
+    /// The same, sending gzip; a Go server then answers in gzip too.
     pub(crate) fn gzip(address: &str) -> Self {
         let Self { inner } = Self::new(address);
         Self {
-            inner: inner.send_compressed(CompressionEncoding::Gzip),
+            inner: inner
+                .send_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Gzip),
         }
     }
 

@@ -3,11 +3,19 @@
 //!
 //! ```sh
 //! cargo bench --bench side_by_side -- --rounds 5 --records 1000000
+//! cargo bench --bench side_by_side -- --scenario small,gzip,queue --rounds 5 --records 500000
+//! cargo bench --bench side_by_side -- --scenario workers,latency,saturation
 //! ```
+//!
+//! Scenarios: `plain` (the default) is 1,000 records a request without compression, by what is done with a
+//! record; `small` is 100 records a request; `gzip` the Collector's own defaults; `queue` memory and file
+//! queues; `workers` two workers beside one; `latency` what is added at half of saturation; `saturation`
+//! memory through twice of it; `all` is all of them. Each has an object of its name in
+//! `target/side_by_side.json`, which keeps what other runs have written.
 //!
 //! The process under test has one core; load and sink have another. Every round runs every variant once, in
 //! rotating order, so that a slow spell of the machine meets all of them. `load` makes what is sent,
-//! `subject` starts what is measured, `report` prints.
+//! `variants` says what is compared, `subject` starts it, `report` prints.
 
 // The harness of the end-to-end tests, of which a bench needs a part.
 #[path = "../../../../tests/client.rs"]
@@ -32,108 +40,78 @@ mod sink;
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 mod wait;
 
+mod bench;
+mod closed;
+mod latency;
 mod load;
 mod report;
+mod saturation;
 mod subject;
+mod variants;
+mod workers;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 
-use crate::load::Load;
-use crate::report::Figures;
-use crate::subject::{Cores, Variant};
+use crate::bench::{Arguments, Bench};
+use crate::closed::SCENARIOS;
+use crate::report::Object;
+use crate::subject::Cores;
 
-/// Petrel and the Collector under the same load.
-#[derive(Parser)]
-struct Arguments {
-    /// How often each variant is measured.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Records sent to each variant in each round.
-    #[arg(long, default_value_t = 1_000_000)]
-    records: u64,
-    /// Only these variants, comma-separated; `target/side_by_side.json` is then left as it is.
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
-    /// Given by `cargo bench`.
-    #[arg(long, hide = true)]
-    bench: bool,
-}
+/// Those that are not of [`SCENARIOS`].
+const OTHERS: [&str; 3] = ["workers", "latency", "saturation"];
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     ensure!(arguments.rounds > 0, "--rounds must be at least 1");
-    for name in &arguments.only {
-        ensure!(Variant::named(name).is_some(), "no variant {name}");
-    }
-    let is_wanted = |variant: &&Variant| {
-        arguments.only.is_empty() || arguments.only.iter().any(|name| name == variant.name)
-    };
-    let variants: Vec<&Variant> = subject::VARIANTS.iter().filter(is_wanted).collect();
+    let wanted = scenarios(&arguments.scenario)?;
 
     let Some(otelcol) = collector::available("side_by_side") else {
         return Ok(());
     };
-    let cores = Cores::of_this_process()?;
-    cores.pin_to_load()?;
-    // One thread on one core: load and sink together, on the other side of the process under test.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let figures = runtime.block_on(measure(&arguments, &variants, otelcol, &cores))?;
-    report::print(&figures, &arguments);
-    if arguments.only.is_empty() {
-        let path = report::write(&figures)?;
-        println!("\nwritten to {}", path.display());
+    let bench = Bench {
+        arguments,
+        otelcol,
+        cores: Cores::of_this_process()?,
+    };
+    bench.cores.pin_to_load()?;
+    for scenario in wanted {
+        println!("\n{scenario}");
+        // One thread on one core: load and sink together, on the other side of the process under test.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let object = runtime.block_on(measure(&bench, scenario))?;
+        if bench.arguments.only.is_empty() {
+            let path = report::write(scenario, object)?;
+            println!("\nwritten to {}", path.display());
+        }
     }
     Ok(())
 }
 
-/// Runs all rounds of all variants against one sink.
-async fn measure(
-    arguments: &Arguments,
-    variants: &[&Variant],
-    otelcol: collector::Collector,
-    cores: &Cores,
-) -> Result<Vec<Figures>> {
-    let sink = wait::free_address();
-    let received = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&received);
-    sink::serve(&sink, move |_| {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    });
-    let load = Load::as_sent_by(otelcol)
-        .await
-        .context("cannot prepare the load")?;
-    println!("{}", load.description());
+/// The scenarios of these names, in the order of the names.
+fn scenarios(names: &[String]) -> Result<Vec<&'static str>> {
+    let known = || SCENARIOS.iter().map(|it| it.name).chain(OTHERS);
+    if names.iter().any(|name| name == "all") {
+        return Ok(known().collect());
+    }
+    let find = |name: &String| {
+        let found = known().find(|known| known == name);
+        found.ok_or_else(|| anyhow::anyhow!("no scenario {name}"))
+    };
+    names.iter().map(find).collect()
+}
 
-    let mut figures: Vec<Figures> = variants
-        .iter()
-        .map(|variant| Figures::new(variant.name))
-        .collect();
-    for round in 0..arguments.rounds {
-        for step in 0..variants.len() {
-            let index = (step + round) % variants.len();
-            let variant = variants[index];
-            let before = received.load(Ordering::Relaxed);
-            let subject = subject::Subject::start(variant, otelcol, &sink, cores)?;
-            let run = load.run(&subject, arguments.records).await;
-            let run = run.with_context(|| format!("{} failed", variant.name))?;
-            subject.stop();
-            let forwarded = received.load(Ordering::Relaxed) - before;
-            ensure!(
-                forwarded >= run.requests,
-                "{} forwarded {forwarded} of {}",
-                variant.name,
-                run.requests
-            );
-            eprintln!("round {} {}: {run}", round + 1, variant.name);
-            figures[index].runs.push(run);
+async fn measure(bench: &Bench, scenario: &str) -> Result<Object> {
+    match scenario {
+        "workers" => workers::measure(bench).await,
+        "latency" => latency::measure(bench).await,
+        "saturation" => saturation::measure(bench).await,
+        name => {
+            let scenario = SCENARIOS.iter().find(|it| it.name == name);
+            let scenario = scenario.ok_or_else(|| anyhow::anyhow!("no scenario {name}"))?;
+            scenario.measure(bench).await
         }
     }
-    Ok(figures)
 }

@@ -1,4 +1,4 @@
-//! The figures as a table for people and as a file for scripts.
+//! The figures as tables for people and as a file for scripts.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
-use crate::Arguments;
+use crate::bench::{Arguments, load_average};
+
+/// What a scenario has to say in the file.
+pub(crate) type Object = Map<String, Value>;
 
 /// One measurement of one variant.
 pub(crate) struct Run {
-    pub(crate) requests: u64,
     /// CPU seconds per million records.
     pub(crate) cpu: f64,
     pub(crate) peak_mib: f64,
@@ -25,11 +27,12 @@ impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.3} CPU-s per million, {:.0} records/s, p50 {:.1} ms, peak {:.0} MiB",
+            "{:.3} CPU-s per million, {:.0} records/s, p50 {:.1} ms, peak {:.0} MiB, load average {:.1}",
             self.cpu,
             self.rate,
             self.latency_p50.as_secs_f64() * 1e3,
-            self.peak_mib
+            self.peak_mib,
+            load_average()
         )
     }
 }
@@ -56,11 +59,15 @@ impl Figures {
     }
 
     fn median_of(&self, value: impl Fn(&Run) -> f64) -> f64 {
-        median(self.runs.iter().map(value).collect())
+        median(self.runs.iter().map(value))
     }
 
     fn median(&self) -> f64 {
         self.median_of(|run| run.cpu)
+    }
+
+    fn rate_max(&self) -> f64 {
+        self.runs.iter().map(|run| run.rate).fold(0.0, f64::max)
     }
 
     fn peak_mib(&self) -> f64 {
@@ -68,7 +75,12 @@ impl Figures {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle of some values.
+///
+/// # Panics
+/// When there is none.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() % 2 {
@@ -77,61 +89,87 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// The median over rounds of how much `one` used for each CPU second of `other`.
-fn ratio(figures: &[Figures], one: &str, other: &str) -> Option<f64> {
-    let find = |name: &str| figures.iter().find(|figures| figures.name == name);
-    let pairs = find(one)?.runs.iter().zip(&find(other)?.runs);
-    Some(median(
-        pairs.map(|(one, other)| one.cpu / other.cpu).collect(),
-    ))
+/// What is asked of one variant beside another.
+pub(crate) struct Ratio {
+    one: &'static str,
+    other: &'static str,
+    bar: &'static str,
 }
 
-/// Prints the table, and the ratios that are asked for.
-pub(crate) fn print(figures: &[Figures], arguments: &Arguments) {
+impl Ratio {
+    pub(crate) const fn new(one: &'static str, other: &'static str, bar: &'static str) -> Self {
+        Self { one, other, bar }
+    }
+
+    /// The median over rounds of how much `one` used for each CPU second of `other`.
+    fn of(&self, figures: &[Figures]) -> Option<f64> {
+        let find = |name: &str| figures.iter().find(|figures| figures.name == name);
+        let pairs = find(self.one)?.runs.iter().zip(&find(self.other)?.runs);
+        Some(median(pairs.map(|(one, other)| one.cpu / other.cpu)))
+    }
+}
+
+/// Prints what records cost, and the ratios that are asked for.
+pub(crate) fn costs(figures: &[Figures], ratios: &[Ratio], arguments: &Arguments) -> Object {
     println!(
-        "\nCPU seconds per million records, {} rounds of {} records, one core\n",
-        arguments.rounds, arguments.records
+        "\nCPU seconds per million records, {} rounds of {} records, one core, load average {:.1}\n",
+        arguments.rounds,
+        arguments.records,
+        load_average()
     );
     println!(
-        "{:<24}{:>8}{:>8}{:>12}{:>10}{:>10}",
-        "", "min", "median", "records/s", "p50 ms", "peak MiB"
+        "{:<28}{:>8}{:>8}{:>12}{:>12}{:>10}{:>10}",
+        "", "min", "median", "records/s", "best", "p50 ms", "peak MiB"
     );
+    let mut object = Object::new();
     for variant in figures {
+        let (rate, rate_max) = (variant.median_of(|run| run.rate), variant.rate_max());
         println!(
-            "{:<24}{:>8.3}{:>8.3}{:>12.0}{:>10.2}{:>10.0}",
+            "{:<28}{:>8.3}{:>8.3}{:>12.0}{:>12.0}{:>10.2}{:>10.0}",
             variant.name,
             variant.min(),
             variant.median(),
-            variant.median_of(|run| run.rate),
+            rate,
+            rate_max,
             variant.median_of(|run| run.latency_p50.as_secs_f64() * 1e3),
             variant.peak_mib()
         );
+        let value = json!({
+            "min": variant.min(),
+            "median": variant.median(),
+            "records_per_second": rate,
+            "records_per_second_max": rate_max,
+            "peak_mib": variant.peak_mib(),
+        });
+        object.insert(variant.name.to_owned(), value);
     }
     println!();
-    for (one, other, bar) in [
-        ("petrel_all", "collector_insert_tuned", "must be below 1"),
-        ("petrel_all", "collector_insert", "aim: at most 0.50"),
-        ("petrel_all", "petrel_all_native", "aim: at most 1.15"),
-    ] {
-        if let Some(ratio) = ratio(figures, one, other) {
-            println!("{one} / {other}: {ratio:.3} ({bar})");
+    for ratio in ratios {
+        let Ratio { one, other, bar } = ratio;
+        if let Some(value) = ratio.of(figures) {
+            println!("{one} / {other}: {value:.3} ({bar})");
+            object.insert(format!("ratio_{one}_to_{other}"), json!(value));
         }
     }
+    object
 }
 
-/// Writes `side_by_side.json` into the target directory.
-pub(crate) fn write(figures: &[Figures]) -> Result<PathBuf> {
-    let mut document = Map::new();
-    for variant in figures {
-        let value = json!({ "min": variant.min(), "median": variant.median() });
-        document.insert(variant.name.to_owned(), value);
-    }
-    let ratio = ratio(figures, "petrel_all", "collector_insert");
-    document.insert("ratio_all_to_insert".to_owned(), json!(ratio));
+/// Puts a scenario into `side_by_side.json` of the target directory, beside what others have written.
+pub(crate) fn write(scenario: &str, mut object: Object) -> Result<PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
     let path = target
         .context("CARGO_TARGET_TMPDIR has no parent")?
         .join("side_by_side.json");
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut document: Object = serde_json::from_str(&before).unwrap_or_default();
+    if scenario == "plain" {
+        // Those keys were there first.
+        let ratio = object.get("ratio_petrel_all_to_collector_insert");
+        document.insert("ratio_all_to_insert".to_owned(), json!(ratio));
+        document.append(&mut object.clone());
+    }
+    object.insert("load_average".to_owned(), json!(load_average()));
+    document.insert(scenario.to_owned(), Value::Object(object));
     std::fs::write(&path, format!("{:#}\n", Value::Object(document)))?;
     Ok(path)
 }
