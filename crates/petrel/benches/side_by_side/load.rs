@@ -33,8 +33,8 @@ const POOL: u64 = 64;
 /// Requests without an answer at a time, as many as a Collector's exporter has by default.
 pub(crate) const IN_FLIGHT: usize = 10;
 /// Requests on their way at a time that are answered but have not come out: a queue is kept from
-/// filling up, so that what is measured is its steady state.
-const QUEUED_MAX: u64 = 200;
+/// filling up (Petrel's in memory holds 64 MiB), so that what is measured is its steady state.
+const QUEUED_MAX: u64 = 100;
 /// Records before the measurement begins.
 const WARM_UP_RECORDS: u64 = 50_000;
 /// Requests one after the other, to see how long an answer takes.
