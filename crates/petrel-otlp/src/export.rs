@@ -154,6 +154,24 @@ enum Client {
     Http(Box<HttpExporter>),
 }
 
+/// A request to be sent: its bytes, and how many items they hold where that is known.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The encoded request.
+    pub bytes: Bytes,
+    /// Log records, spans or data points; `None` has them counted.
+    pub n_items: Option<u64>,
+}
+
+impl From<Bytes> for Request {
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            n_items: None,
+        }
+    }
+}
+
 /// A request's own headers.
 type Headers = Vec<(HeaderName, HeaderValue)>;
 
@@ -192,7 +210,7 @@ impl Exporter {
     pub async fn export(
         &self,
         signal: Signal,
-        request: Bytes,
+        request: impl Into<Request>,
         headers: &[(String, String)],
         timeout: Option<Duration>,
     ) -> Result<ExportReply, ExportError> {
@@ -210,7 +228,7 @@ impl Exporter {
     pub async fn export_queued(
         &self,
         signal: Signal,
-        request: Bytes,
+        request: impl Into<Request>,
         headers: &[(String, String)],
         retry: Option<RetrySettings>,
     ) -> Outcome {
@@ -222,13 +240,18 @@ impl Exporter {
     pub async fn deliver(
         &self,
         signal: Signal,
-        request: Bytes,
+        request: impl Into<Request>,
         headers: &[(String, String)],
         mode: Mode,
         retry: Option<RetrySettings>,
     ) -> Outcome {
         let start = Instant::now();
+        let Request {
+            bytes: request,
+            n_items,
+        } = request.into();
         let settings = DeliverySettings {
+            n_items,
             part_bytes_max: self.shared.part_bytes_max,
             mode,
             retry,

@@ -211,6 +211,13 @@ impl Analysis {
         self.workers.len()
     }
 
+    /// Whether any detector is there, switched off or not.
+    #[must_use]
+    pub fn has_detectors(&self) -> bool {
+        let roster = self.roster.read().unwrap_or_else(PoisonError::into_inner);
+        !roster.detectors.is_empty()
+    }
+
     /// The columns that detection wants to see.
     pub async fn column_set(&self) -> ColumnSet {
         ColumnSet::new(

@@ -31,7 +31,7 @@ impl Pipeline {
             stream_fallback: streams.fallback.clone(),
             include: streams.include.clone(),
             exclude: streams.exclude.clone(),
-            digests: true,
+            digests: config.templates || analysis.has_detectors(),
             accept_enriched: config.accept_enriched,
             ..WalkSettings::new(Arc::new(analysis.column_set().await))
         };
@@ -54,6 +54,7 @@ impl Pipeline {
     pub async fn renew_plan(&self) {
         let plan = WalkPlan::new(WalkSettings {
             column_set: Arc::new(self.analysis.column_set().await),
+            digests: self.walk.digests || self.analysis.has_detectors(),
             ..self.walk.clone()
         });
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);

@@ -40,6 +40,8 @@ pub struct DeliverySettings {
     pub retry: Option<RetrySettings>,
     /// Of the delays' jitter.
     pub seed: u64,
+    /// Items of the request, where the caller has counted them; else they are counted here.
+    pub n_items: Option<u64>,
 }
 
 /// What to do next.
@@ -135,9 +137,10 @@ impl Delivery {
             Signal::Logs => split(request, settings.part_bytes_max)?,
             Signal::Traces | Signal::Metrics => vec![request.clone()],
         };
+        let known = settings.n_items.filter(|_| requests.len() == 1);
         let parts = requests
             .into_iter()
-            .map(|part| Part::new(signal, part, false));
+            .map(|part| Part::new(signal, part, known, false));
         Ok(Self {
             signal,
             mode: settings.mode,
@@ -225,7 +228,7 @@ impl Delivery {
             Ok(Some(halves)) => halves.into_iter(),
             _ => return self.reject(&part, ExportError::TooLarge(refusal)),
         };
-        let halves = halves.map(|half| Part::new(self.signal, half, true));
+        let halves = halves.map(|half| Part::new(self.signal, half, None, true));
         match halves.collect::<Result<Vec<_>, _>>() {
             Ok(halves) => {
                 for half in halves.into_iter().rev() {
@@ -296,9 +299,15 @@ impl Delivery {
 }
 
 impl Part {
-    fn new(signal: Signal, request: Bytes, is_half: bool) -> Result<Self, Malformed> {
+    fn new(
+        signal: Signal,
+        request: Bytes,
+        known: Option<u64>,
+        is_half: bool,
+    ) -> Result<Self, Malformed> {
+        let n_items = known.map_or_else(|| count_items(signal, &request), Ok)?;
         Ok(Self {
-            n_items: count_items(signal, &request)?,
+            n_items,
             request,
             is_half,
             is_in_doubt: false,

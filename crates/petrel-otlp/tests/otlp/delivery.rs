@@ -146,6 +146,7 @@ fn run(seed: u64) -> Run {
         _ => Mode::Queued,
     };
     let settings = DeliverySettings {
+        n_items: None,
         part_bytes_max: bounds[rng.random_range(0..3)],
         mode,
         retry: rng.random_bool(0.8).then(|| RetrySettings {
@@ -263,6 +264,7 @@ const REFUSED: ExportError = ExportError::Retryable(Refusal {
 
 fn waiting(part_bytes_max: usize) -> DeliverySettings {
     DeliverySettings {
+        n_items: None,
         part_bytes_max,
         mode: Mode::Waiting {
             deadline: Some(Duration::from_secs(10)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use petrel_batch::EventTime;
 use petrel_otlp::Signal;
-use petrel_otlp::export::{Exporter, RetrySettings};
+use petrel_otlp::export::{Exporter, Request, RetrySettings};
 use petrel_otlp::receive::{ExportReply, Refusal};
 
 use super::outgoing::{Head, Outgoing};
@@ -54,7 +54,7 @@ impl Exit {
         let _in_flight = InFlight::of(&self.id);
         let sent = self
             .exporter
-            .export(head.signal, body, &head.metadata, timeout)
+            .export(head.signal, counted(&head, body), &head.metadata, timeout)
             .await;
         let outcome = sent.map_err(Refusal::from);
         self.count(head.signal, head.n_items, &outcome);
@@ -83,7 +83,7 @@ impl Exit {
         let _in_flight = InFlight::of(&self.id);
         let outcome = self
             .exporter
-            .export_queued(head.signal, body, &head.metadata, retry)
+            .export_queued(head.signal, counted(head, body), &head.metadata, retry)
             .await;
         outcome.into_result().map_err(Refusal::from)
     }
@@ -99,6 +99,13 @@ impl Exit {
         if failed > 0 {
             metrics::counter!(name::SEND_FAILED.of(signal), &labels).increment(failed);
         }
+    }
+}
+
+fn counted(head: &Head, bytes: Bytes) -> Request {
+    Request {
+        bytes,
+        n_items: Some(head.n_items),
     }
 }
 
