@@ -192,7 +192,7 @@ impl Inline {
         splice(&walked.request, &walked.layout, &edits, &self.buffers)
     }
 
-    async fn take(&self, received: Received) -> Result<ExportReply, Refusal> {
+    async fn take(&self, mut received: Received) -> Result<ExportReply, Refusal> {
         let pipeline = self.pipeline();
         let signal = received.signal;
         let taken = match signal {
@@ -206,6 +206,10 @@ impl Inline {
         // A request without a record says nothing; of other signals that is not ours to judge.
         if n_items == 0 && (signal == Signal::Logs || received.request.is_empty()) {
             return Ok(ExportReply::default());
+        }
+        if let Taken::Read(..) = &taken {
+            // Once it is enriched nobody needs the bytes as they came: they are not kept beside those.
+            received.request = Bytes::new();
         }
         let outcome = self.send(&pipeline, &received, taken).await;
         let (counter, word) = match outcome {
