@@ -9,7 +9,7 @@ mod retry;
 mod settings;
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -147,6 +147,8 @@ struct Shared {
     tokens: Option<Tokens>,
     timeout: Duration,
     part_bytes_max: usize,
+    /// What the last answer said, where it was not taken for now.
+    trouble: Mutex<Option<String>>,
 }
 
 enum Client {
@@ -194,6 +196,7 @@ impl Exporter {
                 0 => usize::MAX,
                 bytes_max => bytes_max,
             },
+            trouble: Mutex::new(None),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -283,12 +286,35 @@ impl Exporter {
                     };
                     let timeout = left.min(self.shared.timeout);
                     let answer = self.send(signal, part, &headers, timeout).await;
+                    self.note(&answer);
                     delivery.answered(answer, start.elapsed());
                 }
                 Step::Wait(delay) => tokio::time::sleep(delay).await,
                 Step::Done(outcome) => return outcome,
             }
         }
+    }
+
+    /// Why the next hop took nothing for now when it was last asked; `None` when it did, or was not asked.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.shared
+            .trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn note(&self, answer: &Result<ExportReply, ExportError>) {
+        let trouble = match answer {
+            Err(error) if error.is_retryable() => Some(error.to_string()),
+            _ => None,
+        };
+        *self
+            .shared
+            .trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     async fn send(

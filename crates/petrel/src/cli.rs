@@ -149,7 +149,7 @@ const VALIDATE_EXAMPLES: &str = "Examples:
 pub enum Output {
     /// For people.
     Text,
-    /// A JSON array.
+    /// For programs.
     Json,
 }
 

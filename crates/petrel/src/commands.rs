@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::admin::{SwitchDetector, SwitchMode};
 use crate::cli::{AdminArgs, EXIT_UNREACHABLE, Output, StatusArgs, SwitchArgs};
+use crate::validate::print;
 use client::{Answer, Client};
 
 /// `petrel status`.
@@ -16,8 +17,8 @@ use client::{Answer, Client};
 pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let answer = client(&args.admin)?.get("/api/v1/status");
     finish(&args.admin, answer, |status| match args.output {
-        Output::Json => println!("{status:#}"),
-        Output::Text => print!("{}", show::text(status)),
+        Output::Json => print(&format!("{status:#}\n")),
+        Output::Text => print(&show::text(status)),
     })
 }
 
@@ -31,7 +32,8 @@ pub fn mode(admin: &AdminArgs, mode: &str) -> anyhow::Result<ExitCode> {
     };
     let answer = client(admin)?.post("/api/v1/mode", &wanted);
     finish(admin, answer, |answer| {
-        println!("mode: {}", answer["mode"].as_str().unwrap_or_default());
+        let mode = answer["mode"].as_str().unwrap_or_default();
+        print(&format!("mode: {mode}\n"))
     })
 }
 
@@ -44,7 +46,7 @@ pub fn switch_detector(args: &SwitchArgs, enabled: bool) -> anyhow::Result<ExitC
     let answer = client(&args.admin)?.post(&path, &SwitchDetector { enabled });
     finish(&args.admin, answer, |_| {
         let now = if enabled { "on" } else { "off" };
-        println!("detector {} is {now}", args.name);
+        print(&format!("detector {} is {now}\n", args.name))
     })
 }
 
@@ -56,11 +58,11 @@ fn client(admin: &AdminArgs) -> anyhow::Result<Client> {
 fn finish(
     admin: &AdminArgs,
     answer: anyhow::Result<Answer>,
-    show: impl FnOnce(&serde_json::Value),
+    show: impl FnOnce(&serde_json::Value) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     match answer {
         Ok(Answer::Done(value)) => {
-            show(&value);
+            show(&value)?;
             Ok(ExitCode::SUCCESS)
         }
         Ok(Answer::Refused(reason)) => anyhow::bail!("{reason}"),

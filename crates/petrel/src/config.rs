@@ -406,7 +406,7 @@ fn add_advice(config: &Config, report: &mut Report) {
     };
     let message = format!("{refused} refused: no pipeline says where they go");
     report.push(note("PTL-W008", None, message).help(
-        "to send them on as they are: service.pipelines.traces and .metrics: {receivers: [otlp], exporters: [otlp_grpc]}",
+        "to send them on as they are, name exporters for all: service: {pipelines: {logs: {exporters: [otlp_grpc]}, traces: {exporters: [otlp_grpc]}, metrics: {exporters: [otlp_grpc]}}}",
     ));
 }
 

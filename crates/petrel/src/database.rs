@@ -1,5 +1,6 @@
 //! An embedded database on disk, opened so that nothing that stands there can keep Petrel from starting.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
@@ -123,6 +124,12 @@ fn is_of_the_disk(error: &std::io::Error) -> bool {
 }
 
 fn open_file(path: &Path, plan: Plan) -> Result<Database, redb::Error> {
+    // Telemetry is kept in it: nobody else is to read it.
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)?;
     let database = Database::builder()
         .set_cache_size(CACHE_BYTES)
         .create(path)?;

@@ -173,7 +173,7 @@ fn use_color() -> bool {
 }
 
 /// To stdout; who reads may have enough before the end.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())

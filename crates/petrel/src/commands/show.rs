@@ -70,6 +70,9 @@ fn write_queues(out: &mut String, status: &Value) -> std::fmt::Result {
             queue["items"],
             mib(&queue["bytes"])
         )?;
+        if let Some(trouble) = queue["trouble"].as_str() {
+            writeln!(out, "  the next hop takes nothing for now: {trouble}")?;
+        }
     }
     Ok(())
 }

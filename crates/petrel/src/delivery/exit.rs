@@ -88,6 +88,18 @@ impl Exit {
         outcome.into_result().map_err(Refusal::from)
     }
 
+    /// Says, once in a while, why what waits in a queue does not leave.
+    pub fn complain(&self) {
+        if let Some(trouble) = self.exporter.trouble()
+            && self.complaints.is_due(now())
+        {
+            tracing::warn!(
+                exporter = &*self.id,
+                "the next hop takes nothing for now, what is queued waits: {trouble}"
+            );
+        }
+    }
+
     /// Counts what became of `n_items`.
     pub fn count(&self, signal: Signal, n_items: u64, outcome: &Result<ExportReply, Refusal>) {
         let failed = match outcome {

@@ -21,6 +21,8 @@ use crate::telemetry::name;
 
 /// When a sender is asked to come back that found the queue full.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// A batch that is not gone after so long is asked why, again and again.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// Between two tries to read a file that cannot be read.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of requests of a file queue that are kept in memory too, so that they need not be read again.
@@ -66,6 +68,8 @@ pub struct QueueStatus {
     pub bytes: usize,
     /// What may wait, as the configuration counts it.
     pub capacity: usize,
+    /// Why the next hop took nothing when it was last asked; none = it did.
+    pub trouble: Option<String>,
 }
 
 /// A queue and its consumers.
@@ -256,6 +260,7 @@ impl Queue {
             items: load.items,
             bytes: load.bytes,
             capacity: state.line.capacity().size,
+            trouble: self.shared.exit.borrow().exporter.trouble(),
         }
     }
 
@@ -286,7 +291,7 @@ impl Queue {
                 requests = left.requests,
                 items = left.items,
                 kept = is_kept,
-                "the queue was not empty at the end; raise drain_timeout or use sending_queue.storage"
+                "the queue was not empty when the time to drain was over"
             );
         }
         // The thread of the journal writes what waits, which takes a sync.
@@ -458,10 +463,18 @@ impl Shared {
         let mut exit = self.exit.subscribe();
         let (outcome, current) = loop {
             let current = exit.borrow_and_update().clone();
+            let mut looks = tokio::time::interval_at(Instant::now() + LOOK_AFTER, LOOK_AFTER);
+            let looking = async {
+                loop {
+                    looks.tick().await;
+                    current.complain();
+                }
+            };
             tokio::select! {
                 outcome = current.deliver(head, body.clone(), current.retry) => break (outcome, current),
                 // A reload: the new exporter may be the one that works.
                 changed = exit.changed() => if changed.is_err() { return },
+                _ = looking => {}
             }
         };
         current.count(head.signal, head.n_items, &outcome);
