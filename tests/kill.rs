@@ -44,7 +44,7 @@ fn queue_of_the_collector_before_it() {
     let _edge = collector.start(
         &scratch,
         "edge",
-        &edge_config(&edge_address, &setup.grpc),
+        &collector::edge_config(&edge_address, &setup.grpc),
         &[wait::port_of(&edge_address)],
     );
     check(name, &scratch, &setup, &edge_address, Output::new(path));
@@ -194,20 +194,4 @@ fn request(index: u64) -> (Vec<String>, ExportLogsServiceRequest) {
     });
     let request = records::request("load", log_records.collect());
     (ids, request)
-}
-
-/// Takes everything at once and keeps it until Petrel has it.
-fn edge_config(address: &str, petrel: &str) -> String {
-    format!(
-        "receivers: {{ otlp: {{ protocols: {{ grpc: {{ endpoint: '{address}' }} }} }} }}
-exporters:
-  otlp_grpc:
-    endpoint: '{petrel}'
-    compression: none
-    tls: {{ insecure: true }}
-    sending_queue: {{ queue_size: 100000, num_consumers: 4 }}
-    retry_on_failure: {{ initial_interval: 100ms, max_interval: 500ms, max_elapsed_time: 0s }}
-service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [otlp_grpc] }} }} }}
-"
-    )
 }

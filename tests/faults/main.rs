@@ -57,7 +57,6 @@ mod answering;
 mod balancing;
 mod crashes;
 mod disk;
-mod edge;
 mod load;
 mod order;
 mod queues;

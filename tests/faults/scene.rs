@@ -13,7 +13,7 @@ use crate::process::{Process, Scratch};
 use crate::records::{Output, Record};
 use crate::relay::Relay;
 use crate::table::Row;
-use crate::{edge, wait};
+use crate::wait;
 
 /// How long what was acknowledged may take to arrive once the fault is over.
 const ARRIVAL: Duration = Duration::from_secs(120);
@@ -199,7 +199,7 @@ impl Scene {
     pub(crate) fn start_upstream(&mut self, collector: Collector) {
         if self.plan.upstream == Upstream::Collector {
             let edge = wait::free_address();
-            let config = edge::config(&edge, &self.setup.grpc);
+            let config = collector::edge_config(&edge, &self.setup.grpc);
             let ports = [wait::port_of(&edge)];
             let edge_process = collector.start(&self.scratch, "edge", &config, &ports);
             self.neighbours.push(edge_process);

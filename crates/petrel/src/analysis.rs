@@ -211,6 +211,12 @@ impl Analysis {
         self.workers.len()
     }
 
+    /// How long a request is held at most.
+    #[must_use]
+    pub fn budget(&self) -> Duration {
+        self.budget
+    }
+
     /// Whether any detector is there, switched off or not.
     #[must_use]
     pub fn has_detectors(&self) -> bool {

@@ -15,7 +15,6 @@ pub struct Control {
 }
 
 const NOT_SET: u8 = u8::MAX;
-const MODES: [Mode; 3] = [Mode::Enrich, Mode::Observe, Mode::Off];
 
 impl Control {
     /// Nothing is switched.
@@ -59,7 +58,7 @@ impl Control {
 
     fn report(&self) {
         let now = self.mode();
-        for mode in MODES {
+        for mode in Mode::ALL {
             let value = if mode == now { 1.0 } else { 0.0 };
             metrics::gauge!(name::MODE, "mode" => mode.name()).set(value);
         }
@@ -67,14 +66,14 @@ impl Control {
 }
 
 fn index(mode: Mode) -> u8 {
-    MODES
+    Mode::ALL
         .iter()
         .position(|known| *known == mode)
         .map_or(0, |index| index as u8)
 }
 
 fn mode(index: u8) -> Mode {
-    MODES
+    Mode::ALL
         .get(usize::from(index))
         .copied()
         .unwrap_or(Mode::Enrich)

@@ -31,14 +31,12 @@ pub struct Inline {
     began: Instant,
     /// Held by requests in detection; a reload waits for them and holds further ones.
     gate: RwLock<()>,
-    /// How long a request waits for the gate.
-    budget_ms: AtomicU64,
 }
 
 impl Inline {
     /// The path of requests through `pipeline`.
     #[must_use]
-    pub fn new(pipeline: Pipeline, control: Arc<Control>, budget: Duration) -> Self {
+    pub fn new(pipeline: Pipeline, control: Arc<Control>) -> Self {
         Self {
             pipeline: ArcSwap::from_pointee(pipeline),
             control,
@@ -47,7 +45,6 @@ impl Inline {
             last_arrival_ms: AtomicU64::new(0),
             began: started(),
             gate: RwLock::new(()),
-            budget_ms: AtomicU64::new(u64::try_from(budget.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 
@@ -64,9 +61,7 @@ impl Inline {
     }
 
     /// Sends requests through another pipeline from now on; returns the one before.
-    pub fn swap(&self, pipeline: Pipeline, budget: Duration) -> Arc<Pipeline> {
-        let budget = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX);
-        self.budget_ms.store(budget, Ordering::Relaxed);
+    pub fn swap(&self, pipeline: Pipeline) -> Arc<Pipeline> {
         self.pipeline.swap(Arc::new(pipeline))
     }
 
@@ -157,7 +152,7 @@ impl Inline {
         let started = started();
         let parts = std::mem::take(&mut walked.batches);
         let n_bytes = walked.request.len();
-        let budget = Duration::from_millis(self.budget_ms.load(Ordering::Relaxed));
+        let budget = pipeline.analysis.budget();
         let through = tokio::time::timeout(budget, self.gate.read()).await;
         // Who was walked for another set of workers, and waited for a reload, is not theirs.
         let is_current = std::ptr::eq(&**self.pipeline.load(), pipeline);

@@ -78,7 +78,7 @@ impl Running {
         let control = Arc::new(Control::new(config.mode));
         let (anomalies, exit) = watch::channel(ways.anomalies.clone());
         let pipeline = Pipeline::new(config, analysis, ways).await;
-        let inline = Inline::new(pipeline, Arc::clone(&control), config.detectors.budget);
+        let inline = Inline::new(pipeline, Arc::clone(&control));
         let inline = Arc::new(inline);
 
         let admission = Admission::new(config.limits.in_flight_bytes_max, RETRY_AFTER_DEFAULT);

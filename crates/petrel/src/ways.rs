@@ -20,6 +20,7 @@ pub struct Ways {
     /// Where anomaly events go; none = they are printed.
     pub anomalies: Option<Exit>,
     queues: BTreeMap<String, Arc<Queue>>,
+    exits: BTreeMap<String, Exit>,
 }
 
 impl Ways {
@@ -30,10 +31,9 @@ impl Ways {
     /// What is wrong with an exporter, or with the file of its queue.
     pub fn build(config: &Config, before: Option<&Self>) -> anyhow::Result<Self> {
         let mut ways = Self::default();
-        let mut exits = BTreeMap::new();
         for (id, exporter) in &config.exporters {
             let built = build_exit(id, exporter).with_context(|| format!("exporters.{id}"))?;
-            exits.insert(id.as_str(), built);
+            ways.exits.insert(id.clone(), built);
         }
         let pipelines = &config.pipelines;
         let wanted = [
@@ -43,23 +43,21 @@ impl Ways {
         ];
         for (signal, id) in wanted {
             let Some(id) = id else { continue };
-            let (Some(exit), Some(exporter)) = (exits.get(id.as_str()), config.exporters.get(id))
-            else {
+            let exit = ways.exits.get(id).cloned();
+            let (Some(exit), Some(exporter)) = (exit, config.exporters.get(id)) else {
                 anyhow::bail!(
                     "service.pipelines.{}: no exporter is named {id}",
                     signal.name()
                 );
             };
-            let delivery = ways.delivery(id, exporter, exit, before)?;
+            let delivery = ways.delivery(id, exporter, &exit, before)?;
             ways.by_signal.insert(signal, delivery);
         }
         if config.exporters.is_empty() {
             ways.by_signal.insert(Signal::Logs, Delivery::Nowhere);
         }
-        ways.anomalies = match &pipelines.anomalies {
-            Some(id) => exits.get(id.as_str()).cloned(),
-            None => None,
-        };
+        let anomalies = pipelines.anomalies.as_ref();
+        ways.anomalies = anomalies.and_then(|id| ways.exits.get(id).cloned());
         Ok(ways)
     }
 
@@ -95,12 +93,9 @@ impl Ways {
         let mut retired = Vec::new();
         for (id, queue) in &before.queues {
             let goes_on = self.queues.get(id).filter(|now| Arc::ptr_eq(now, queue));
-            match (goes_on, config.exporters.get(id)) {
-                (Some(queue), Some(exporter)) => {
-                    // It was built a moment ago, to be checked.
-                    if let Ok(exit) = build_exit(id, exporter) {
-                        queue.change(QueueSettings::from(&exporter.queue), exit);
-                    }
+            match (goes_on, config.exporters.get(id), self.exits.get(id)) {
+                (Some(queue), Some(exporter), Some(exit)) => {
+                    queue.change(QueueSettings::from(&exporter.queue), exit.clone());
                 }
                 _ => retired.push((id.clone(), Arc::clone(queue))),
             }

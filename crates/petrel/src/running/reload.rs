@@ -79,7 +79,7 @@ impl Running {
         };
         let analysis = tokio::task::spawn_blocking(|| Analysis::start(start)).await??;
         let pipeline = Pipeline::new(config, Arc::new(analysis), ways).await;
-        self.inline.swap(pipeline, config.detectors.budget);
+        self.inline.swap(pipeline);
         Ok(())
     }
 }
