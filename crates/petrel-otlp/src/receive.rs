@@ -36,10 +36,11 @@ pub use crate::reply::ExportReply;
 use crate::signal::Signal;
 pub use crate::status::Refusal;
 
-/// HTTP/2 flow control: a request of 4 MiB comes in without waiting for the receiver, a few of them
-/// on one connection. Adaptive windows start at 64 KiB and cost a ping for each step.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// HTTP/2 flow control: what a connection may send that nobody has read yet. It is memory that no gate
+/// counts, so it is small: enough for 10 Gbit/s over a round trip of a millisecond. Adaptive windows
+/// start at 64 KiB and cost a ping for each step.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 2 << 20;
 /// Largest frame taken; a sender that makes use of it saves a header every 16 KiB.
 const FRAME_MAX: u32 = 1 << 20;
 
