@@ -215,6 +215,97 @@ async fn a_detector_is_switched() {
     assert!(scene.front.petrel.stop().success());
 }
 
+/// Who switches something off in an incident must not find it on again after a crash.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_switched_outlives_a_crash() {
+    let (scratch, ports) = (Scratch::new("switched"), Ports::new());
+    let state = scratch.directory("state");
+    let (receivers, telemetry) = (ports.receivers(), ports.telemetry(""));
+    let config = format!(
+        "{receivers}{telemetry}state: {{ directory: '{}', interval: 1h }}\n",
+        state.display()
+    );
+    let front = Front::start(scratch, ports, &config);
+    front.tell(&["detector", "disable", "novelty"]);
+    front.tell(&["mode", "observe"]);
+    let Front {
+        petrel,
+        scratch,
+        ports,
+    } = front;
+    petrel.kill();
+
+    let front = Front::start(scratch, ports, &config);
+    let status = front.status();
+    assert_eq!(status["detectors_off"], serde_json::json!(["novelty"]));
+    assert_eq!(
+        (&status["mode"], &status["mode_is_switched"]),
+        (&"observe".into(), &true.into())
+    );
+    let metrics = front.metrics();
+    assert_eq!(
+        metrics.sum("petrel_detector_switched_off", &[("detector", "novelty")]),
+        1.0
+    );
+    front.tell(&["detector", "enable", "novelty"]);
+    front.tell(&["mode", "configured"]);
+    let Front {
+        petrel,
+        scratch,
+        ports,
+    } = front;
+    petrel.kill();
+
+    let front = Front::start(scratch, ports, &config);
+    let status = front.status();
+    assert_eq!(status["detectors_off"], serde_json::json!([]));
+    assert_eq!(status["mode_is_switched"], false);
+    assert!(front.petrel.stop().success());
+}
+
+/// What is wrong stands under `attention`, and goes when it is mended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_says_what_is_wrong() {
+    let (scratch, ports) = (Scratch::new("attention"), Ports::new());
+    let sink = wait::free_address();
+    let (receivers, telemetry) = (ports.receivers(), ports.telemetry(""));
+    let exporters = front::exporters(&sink);
+    let config = format!("{receivers}{exporters}{telemetry}");
+    let front = Front::start(scratch, ports, &config);
+    let mut client = Grpc::new(&front.ports.grpc);
+    client.send(order(1)).await.expect_err("nobody is there");
+    front.refuses(&format!("{config}mode: sideways\n"));
+    let text = wait::until("what is wrong", wait::SOON, || {
+        Some(front.tell(&["status"])).filter(|text| text.contains("not taken"))
+    });
+    crate::collector::build::announce(&format!("petrel status says:\n{text}"));
+    for words in [
+        "attention\n",
+        "exporter otlp_grpc: the next hop takes nothing for now: ",
+        "the configuration file was read again and not taken: ",
+        "sideways",
+        &sink,
+        ", up ",
+    ] {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+
+    let _kept = sink::keep(&sink, || Ok(()));
+    let deadline = wait::Deadline::after(wait::SOON);
+    while let Err(refused) = client.send(order(2)).await {
+        assert!(!deadline.is_over(), "{refused}");
+        wait::a_moment();
+    }
+    front.reloads(&config);
+    let text = wait::until("nothing to be wrong", wait::SOON, || {
+        Some(front.tell(&["status"])).filter(|text| !text.contains("attention"))
+    });
+    assert!(text.contains("exporter otlp_grpc: to "), "{text}");
+    let said = front.petrel.stderr();
+    assert!(said.contains("takes logs again"), "{said}");
+    assert!(front.petrel.stop().success());
+}
+
 /// The page of `petrel status` has what somebody looks for who was woken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn status_is_for_people_and_for_programs() {

@@ -444,3 +444,64 @@ async fn many_reloads_leave_nothing_behind() {
     traffic.end().await;
     assert!(scene.front.petrel.stop().success());
 }
+
+/// Own logs in JSON stay JSON when a file is not taken: each error is a line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_of_a_reload_are_json_where_logs_are() {
+    let (scratch, ports) = (Scratch::new("json_logs"), Ports::new());
+    let telemetry = ports.telemetry(", logs: { encoding: json }");
+    let config = format!("{}{telemetry}", ports.receivers());
+    let front = Front::start(scratch, ports, &config);
+    front.refuses(&format!("{config}mode: sideways\nworkers: none\n"));
+    let said = front.petrel.stderr();
+    let lines: Vec<serde_json::Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for words in ["sideways", "workers"] {
+        let errors = lines.iter().filter(|line| line["level"] == "ERROR");
+        let mut messages = errors.map(|line| line["fields"]["message"].to_string());
+        assert!(messages.any(|it| it.contains(words)), "{words}: {said}");
+    }
+    assert!(front.petrel.stop().success());
+}
+
+/// Requests that were accepted into a file are not forgotten in silence when the file says no more of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_left_behind_is_told_of() {
+    let (scratch, ports) = (Scratch::new("left"), Ports::new());
+    let (nobody, directory) = (wait::free_address(), scratch.directory("queue"));
+    let config = |queue: &str| {
+        format!(
+            "{}{}extensions: {{ file_storage: {{ directory: '{}' }} }}\n\
+             exporters: {{ otlp_grpc: {{ endpoint: '{nobody}', tls: {{ insecure: true }}{queue} }} }}\n\
+             service: {{ extensions: [file_storage], pipelines: {{ logs: {{ receivers: [otlp], exporters: [otlp_grpc] }} }} }}\n\
+             drain_timeout: 100ms\n",
+            ports.receivers(),
+            ports.telemetry(""),
+            directory.display(),
+        )
+    };
+    let queued = config(", sending_queue: { wait_for_result: false, storage: file_storage }");
+    let direct = config("");
+    let front = Front::start(scratch, ports, &queued);
+    let request = records::request("shop", vec![LogRecord::default()]);
+    let mut client = Grpc::new(&front.ports.grpc);
+    client.export(&request).await.expect("the file takes it");
+    let Front {
+        petrel,
+        scratch,
+        ports,
+    } = front;
+    assert!(petrel.stop().success());
+
+    let front = Front::start(scratch, ports, &direct);
+    let said = front.petrel.stderr();
+    assert!(
+        said.contains("no exporter has") && said.contains("n_requests=1"),
+        "{said}"
+    );
+    let left = [("reason", "left")];
+    assert_eq!(front.metrics().sum("petrel_queue_errors", &left), 1.0);
+    assert!(front.petrel.stop().success());
+}

@@ -217,13 +217,24 @@ impl Exporter {
         headers: &[(String, String)],
         timeout: Option<Duration>,
     ) -> Result<ExportReply, ExportError> {
+        let outcome = self.export_waiting(signal, request, headers, timeout).await;
+        outcome.into_result()
+    }
+
+    /// The same, saying what became of each item.
+    pub async fn export_waiting(
+        &self,
+        signal: Signal,
+        request: impl Into<Request>,
+        headers: &[(String, String)],
+        timeout: Option<Duration>,
+    ) -> Outcome {
         let mode = Mode::Waiting {
             deadline: timeout,
             retry_until: self.shared.timeout,
         };
         let retry = Some(RetrySettings::WAITING);
-        let outcome = self.deliver(signal, request, headers, mode, retry).await;
-        outcome.into_result()
+        self.deliver(signal, request, headers, mode, retry).await
     }
 
     /// Sends a request that is nobody else's to send again, until it is taken, refused for good or

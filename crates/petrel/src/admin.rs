@@ -155,15 +155,11 @@ async fn switch_mode(
             return problem(StatusCode::BAD_REQUEST, detail);
         }
     };
-    let control = source.control();
-    control.switch(mode);
-    tracing::warn!(
-        mode = control.mode().name(),
-        switched = control.is_switched(),
-        "the mode was switched"
-    );
-    Json(json!({"mode": control.mode().name(), "mode_is_switched": control.is_switched()}))
-        .into_response()
+    source.switch_mode(mode).await;
+    let (mode, is_switched) = source.mode();
+    let mode = mode.name();
+    tracing::warn!(mode, switched = is_switched, "the mode was switched");
+    Json(json!({"mode": mode, "mode_is_switched": is_switched})).into_response()
 }
 
 async fn switch_detector(

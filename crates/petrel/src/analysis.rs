@@ -83,7 +83,13 @@ pub struct Analysis {
     roster: SharedRoster,
     kept: Arc<Kept>,
     outbox: Outbox,
-    totals: Arc<Mutex<Tally>>,
+    counts: Arc<Counts>,
+}
+
+/// What was counted since the process began, whatever analysis it was in.
+#[derive(Debug, Default)]
+pub struct Counts {
+    totals: Mutex<Tally>,
     /// Rows whose requests found no turn.
     missed: AtomicU64,
 }
@@ -122,6 +128,8 @@ pub struct Start {
     pub continuity: Continuity,
     /// Where anomaly events go.
     pub outbox: Outbox,
+    /// What was counted until now.
+    pub counts: Arc<Counts>,
 }
 
 /// The worker that owns a stream; the same on every host with as many workers.
@@ -177,7 +185,6 @@ impl Analysis {
             .map(|index| build(index, start.continuity))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let rebuild = move |index| build(index, Continuity::Interrupted);
-        let totals = Arc::default();
         let junction = Arc::new(Requests::default());
         let global = Arc::new(Mutex::new(global));
         let report = report(
@@ -185,7 +192,7 @@ impl Analysis {
             Arc::clone(&global),
             Arc::clone(&kept),
             start.outbox.clone(),
-            Arc::clone(&totals),
+            Arc::clone(&start.counts),
         );
         Ok(Self {
             workers: Workers::start(workers, Arc::new(rebuild), &report)?,
@@ -200,8 +207,7 @@ impl Analysis {
             roster,
             kept,
             outbox: start.outbox,
-            totals,
-            missed: AtomicU64::new(0),
+            counts: start.counts,
         })
     }
 
@@ -295,7 +301,7 @@ impl Analysis {
             for (worker, part) in parts.iter().enumerate() {
                 if let Some(log_batch) = part {
                     let n_rows = log_batch.n_rows() as u64;
-                    self.missed.fetch_add(n_rows, Ordering::Relaxed);
+                    self.counts.missed.fetch_add(n_rows, Ordering::Relaxed);
                     self.workers.miss(worker, log_batch, latest);
                 }
             }
@@ -451,7 +457,7 @@ fn report(
     global: Arc<Mutex<GlobalStage>>,
     kept: Arc<Kept>,
     outbox: Outbox,
-    totals: Arc<Mutex<Tally>>,
+    counts: Arc<Counts>,
 ) -> Report {
     Arc::new(move |sequence, worker, judgement| {
         junction.meet(sequence, worker, judgement, |sequence, parts, waiting| {
@@ -467,7 +473,7 @@ fn report(
             }
             outbox.push(&settled.events);
             counting::tally(&settled.tally);
-            lock(&totals).add(&settled.tally);
+            lock(&counts.totals).add(&settled.tally);
             counting::health(&settled.changes);
             kept.put(settled.evicted);
             // Nobody waits any more when the budget is over: the edits are dropped, events are not.

@@ -234,6 +234,7 @@ fn read_config(
         .as_ref()
         .map(|own| own.exporter.as_str());
     service::warn_of_unused(&config.exporters, &config.pipelines, own, report);
+    config.storages = extensions.storages();
     extensions.warn_of_unused(report);
     refuse_foreign(&mut top, report);
     top.finish(report);

@@ -1,5 +1,5 @@
 //! How much Petrel does, as it may be switched while it runs without touching the configuration. It lasts
-//! until it is taken back or the process ends.
+//! until it is taken back; where state is kept, over restarts too.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -17,12 +17,12 @@ pub struct Control {
 const NOT_SET: u8 = u8::MAX;
 
 impl Control {
-    /// Nothing is switched.
+    /// Switched to a mode, or nothing is.
     #[must_use]
-    pub fn new(configured: Mode) -> Self {
+    pub fn new(configured: Mode, switched: Option<Mode>) -> Self {
         let control = Self {
             configured: AtomicU8::new(index(configured)),
-            switched: AtomicU8::new(NOT_SET),
+            switched: AtomicU8::new(switched.map_or(NOT_SET, index)),
         };
         control.report();
         control
@@ -31,16 +31,17 @@ impl Control {
     /// How much Petrel does now.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        match self.switched.load(Ordering::Relaxed) {
-            NOT_SET => mode(self.configured.load(Ordering::Relaxed)),
-            switched => mode(switched),
-        }
+        let configured = || mode(self.configured.load(Ordering::Relaxed));
+        self.switched().unwrap_or_else(configured)
     }
 
-    /// Whether the mode is another than the configured one by a switch.
+    /// The mode that somebody switched to, in place of the configured one.
     #[must_use]
-    pub fn is_switched(&self) -> bool {
-        self.switched.load(Ordering::Relaxed) != NOT_SET
+    pub fn switched(&self) -> Option<Mode> {
+        match self.switched.load(Ordering::Relaxed) {
+            NOT_SET => None,
+            switched => Some(mode(switched)),
+        }
     }
 
     /// The configuration says something else from now on.

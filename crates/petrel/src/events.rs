@@ -73,13 +73,15 @@ async fn send(exit: &Exit, request: &Request, inline: &Inline) {
     // Nobody else has an event: it is tried again even where requests are not.
     let retry = exit.retry.unwrap_or_default();
     let body = request.bytes.clone();
-    let sent = exit.deliver(&head, body, Some(retry)).await;
-    if let Err(refusal) = sent {
+    let outcome = exit.deliver(&head, body, Some(retry)).await;
+    let n_dropped = n_events.saturating_sub(outcome.accepted);
+    if n_dropped > 0 {
+        let why = outcome.reason();
         tracing::error!(
-            n_events,
-            "anomaly events were not accepted and are dropped: {refusal}"
+            n_dropped,
+            "anomaly events were not accepted and are dropped: {why}"
         );
-        metrics::counter!(name::EVENTS_DROPPED, "reason" => "refused").increment(n_events);
+        metrics::counter!(name::EVENTS_DROPPED, "reason" => "refused").increment(n_dropped);
     }
 }
 

@@ -15,8 +15,8 @@ use crate::telemetry::name;
 pub const FRONTIER: &str = "frontier";
 /// Name of the global stage's bytes in the store.
 pub const GLOBAL_STAGE: &str = "global_stage";
-/// Name of the bytes in the store that say which detectors are switched off.
-pub const DISABLED: &str = "disabled_detectors";
+/// Name of the bytes in the store that say what is switched.
+pub const SWITCHES: &str = "switches";
 
 /// What the engine knows, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +29,18 @@ pub struct Knowledge {
     pub frontier: Option<Vec<u8>>,
     /// The global stage.
     pub global_stage: Option<Vec<u8>>,
-    /// Detectors that are switched off.
+    /// Detectors that are switched off; [`Switches`] keeps them over restarts.
     pub disabled: BTreeSet<String>,
+}
+
+/// What somebody has switched while Petrel ran, in place of the configuration. It is written when it is
+/// switched, not with what is learnt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switches {
+    /// Name of the mode; none = the configured one.
+    pub mode: Option<String>,
+    /// Detectors that are off.
+    pub detectors_off: BTreeSet<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,15 +76,32 @@ pub fn read(store: &Store) -> anyhow::Result<Knowledge> {
         streams,
         frontier: store.global(FRONTIER)?,
         global_stage: store.global(GLOBAL_STAGE)?,
-        disabled: store
-            .global(DISABLED)?
-            .map_or_else(BTreeSet::new, |bytes| {
-                postcard::from_bytes(&bytes).unwrap_or_else(|error| {
-                    tracing::warn!(%error, "which detectors were switched off cannot be read: all are on");
-                    BTreeSet::new()
-                })
-            }),
+        disabled: BTreeSet::new(),
     })
+}
+
+/// What was switched when the store was last written.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn read_switches(store: &Store) -> anyhow::Result<Switches> {
+    let Some(bytes) = store.global(SWITCHES)? else {
+        return Ok(Switches::default());
+    };
+    Ok(postcard::from_bytes(&bytes).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what was switched cannot be read: all is as configured");
+        Switches::default()
+    }))
+}
+
+/// Writes what is switched, synced to disk.
+///
+/// # Errors
+/// When the store cannot be written; what it had stays.
+pub async fn write_switches(store: Arc<Store>, switches: Switches) -> anyhow::Result<()> {
+    let bytes = postcard::to_stdvec(&switches)?;
+    let written = tokio::task::spawn_blocking(move || store.write(&[], &[], &[(SWITCHES, bytes)]));
+    Ok(written.await.context("writing was interrupted")??)
 }
 
 /// Writes what is known, in one transaction, off the threads that serve requests.
@@ -97,11 +124,9 @@ pub async fn write(store: Arc<Store>, knowledge: Knowledge) -> anyhow::Result<()
             .iter()
             .map(|(key, value)| key.len() + value.len())
             .sum();
-        let disabled = postcard::to_stdvec(&knowledge.disabled)?;
         let global = [
             (FRONTIER, knowledge.frontier),
             (GLOBAL_STAGE, knowledge.global_stage),
-            (DISABLED, Some(disabled)),
         ];
         let global: Vec<_> = global
             .into_iter()

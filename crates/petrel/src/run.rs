@@ -10,11 +10,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Shared};
 use crate::cli::RunArgs;
-use crate::config::{Config, Exporter, Protocol};
+use crate::config::Config;
 use crate::running::Running;
 use crate::status;
 use crate::telemetry::{self, OwnTelemetry, name};
-use crate::validate::{self, Loaded};
+use crate::validate::{self, Invalid, Loaded};
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -24,7 +24,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let source = Source::of(args);
     let loaded = match source.load()? {
         Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
+        Err(invalid) => return Ok(invalid.complain()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -58,19 +58,27 @@ impl Source {
         }
     }
 
-    /// Reads it; errors are printed as `validate` prints them, and the exit code returned.
-    fn load(&self) -> anyhow::Result<Result<Loaded, ExitCode>> {
+    /// Reads it.
+    fn load(&self) -> anyhow::Result<Result<Loaded, Invalid>> {
         let mut loaded = match validate::load(self.file.as_deref())? {
             Ok(loaded) => loaded,
-            Err(exit) => return Ok(Err(exit)),
+            Err(invalid) => return Ok(Err(invalid)),
         };
         if let Some(to) = &self.to {
             let endpoint = match to.contains("://") {
                 true => to.clone(),
                 false => format!("http://{to}"),
             };
-            let exporter = Exporter::to(Protocol::Grpc, &endpoint);
-            loaded.config.send_all_to(exporter);
+            // Checked as if it stood in the file.
+            let endpoint = serde_json::Value::from(endpoint);
+            let exporters = format!("exporters: {{otlp_grpc: {{endpoint: {endpoint}}}}}");
+            match validate::parse(&exporters, "--to") {
+                Ok(Loaded { config, .. }) => {
+                    let exporter = config.exporters.into_values().next();
+                    loaded.config.send_all_to(exporter.context("--to")?);
+                }
+                Err(invalid) => return Ok(Err(invalid)),
+            }
         }
         Ok(Ok(loaded))
     }
@@ -118,11 +126,13 @@ async fn run_until_signal(
     }
     let reload_success = metrics::gauge!(name::RELOAD_SUCCESS);
     reload_success.set(1.0);
-    shared.is_ready(status::Source::of(&running));
+    let status = status::Source::of(&running);
+    shared.is_ready(status.clone());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "petrel is ready");
     while signals.is_reload().await {
-        let is_done = reload(&mut running, source).await;
-        reload_success.set(if is_done { 1.0 } else { 0.0 });
+        let refused = reload(&mut running, source).await.err();
+        reload_success.set(if refused.is_none() { 1.0 } else { 0.0 });
+        status.reloaded(refused);
     }
     tracing::info!("draining");
     shared.is_ending();
@@ -135,19 +145,26 @@ async fn run_until_signal(
 }
 
 /// Reads the configuration again; a bad one leaves the old one in force.
-async fn reload(running: &mut Running, source: &Source) -> bool {
-    let error = match source.load() {
+async fn reload(running: &mut Running, source: &Source) -> Result<(), String> {
+    let why = match source.load() {
         Ok(Ok(loaded)) => match running.reload(&loaded.config).await {
             Ok(()) => {
                 loaded.log_warnings();
                 tracing::info!("the configuration was read again and is in force");
-                return true;
+                return Ok(());
             }
             Err(error) => format!("{error:#}"),
         },
-        Ok(Err(_)) => "the file has errors, see above".to_owned(),
+        Ok(Err(invalid)) => {
+            if running.logs_json() {
+                invalid.log();
+            } else {
+                invalid.complain();
+            }
+            invalid.to_string()
+        }
         Err(error) => format!("{error:#}"),
     };
-    tracing::error!("the configuration was not taken, the one before stays in force: {error}");
-    false
+    tracing::error!("the configuration was not taken, the one before stays in force: {why}");
+    Err(why)
 }

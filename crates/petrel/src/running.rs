@@ -17,15 +17,15 @@ use tokio::time::{Instant, timeout_at};
 
 use self::background::Background;
 use crate::analysis::{Analysis, Start};
-use crate::config::{self, Config};
-use crate::control::Control;
+use crate::config::{self, Config, Mode};
+use crate::control::{Control, report_detector};
 use crate::delivery::{Exit, Queue};
 use crate::detectors::Detectors;
 use crate::events::{self, send_events};
 use crate::inline::Inline;
 use crate::modules::Loader;
 use crate::outbox::Outbox;
-use crate::persist::{self, Knowledge};
+use crate::persist::{self, Knowledge, Switches};
 use crate::pipeline::Pipeline;
 use crate::servers::Servers;
 use crate::store::Store;
@@ -60,8 +60,9 @@ impl Running {
     /// # Errors
     /// What cannot be started, with the address, directory or detector that it is about.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
-        let (store, knowledge) = open_state(config)?;
+        let (store, knowledge, switched) = open_state(config)?;
         let ways = Ways::build(config, None)?;
+        ways.warn_of_left(config);
         let outbox = Outbox::new(
             config.limits.outbox_bytes_max,
             store.clone(),
@@ -75,7 +76,7 @@ impl Running {
             outbox.clone(),
         )?)?);
         let module_info = detectors.report_running();
-        let control = Arc::new(Control::new(config.mode));
+        let control = Arc::new(Control::new(config.mode, switched));
         let (anomalies, exit) = watch::channel(ways.anomalies.clone());
         let pipeline = Pipeline::new(config, analysis, ways).await;
         let inline = Inline::new(pipeline, Arc::clone(&control));
@@ -117,6 +118,12 @@ impl Running {
         self.servers.http.as_ref().map(|server| &server.address)
     }
 
+    /// Whether own log lines are JSON.
+    #[must_use]
+    pub fn logs_json(&self) -> bool {
+        self.config.telemetry.log_json
+    }
+
     /// What may be switched.
     #[must_use]
     pub fn control(&self) -> Arc<Control> {
@@ -127,6 +134,12 @@ impl Running {
     #[must_use]
     pub fn inline(&self) -> Arc<Inline> {
         Arc::clone(&self.inline)
+    }
+
+    /// What outlives the process; none = nothing does.
+    #[must_use]
+    pub fn store(&self) -> Option<Arc<Store>> {
+        self.store.clone()
     }
 
     /// What is in flight.
@@ -212,21 +225,36 @@ fn start_of(
         knowledge,
         continuity: Continuity::Interrupted,
         outbox,
+        counts: Arc::default(),
     })
 }
 
-fn open_state(config: &Config) -> anyhow::Result<(Option<Arc<Store>>, Knowledge)> {
+/// The store, what it knows, and the mode that was switched to.
+fn open_state(config: &Config) -> anyhow::Result<(Option<Arc<Store>>, Knowledge, Option<Mode>)> {
     let Some(state) = &config.state else {
-        return Ok((None, Knowledge::default()));
+        return Ok((None, Knowledge::default(), None));
     };
     let opened = Store::open(&state.directory)?;
     if let Some((path, reason)) = opened.set_aside {
         tracing::error!(path = %path.display(), "saved state cannot be read, is set aside, and everything is learnt anew: {reason}");
         metrics::counter!(name::SNAPSHOT_ERRORS).increment(1);
     }
-    let knowledge = persist::read(&opened.store)?;
+    let mut knowledge = persist::read(&opened.store)?;
     tracing::info!(streams = knowledge.streams.len(), "saved state read");
-    Ok((Some(Arc::new(opened.store)), knowledge))
+    let switches = persist::read_switches(&opened.store)?;
+    let switched = switches.mode.as_deref().and_then(Mode::of_name);
+    if switches != Switches::default() {
+        tracing::warn!(
+            mode = switches.mode,
+            detectors_off = ?switches.detectors_off,
+            "switched before the restart, and still is; `petrel status` says how to take it back"
+        );
+    }
+    for detector in &switches.detectors_off {
+        report_detector(detector, false);
+    }
+    knowledge.disabled = switches.detectors_off;
+    Ok((Some(Arc::new(opened.store)), knowledge, switched))
 }
 
 fn engine_settings(config: &Config) -> anyhow::Result<Settings> {

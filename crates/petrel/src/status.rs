@@ -1,17 +1,23 @@
 //! What `petrel status` shows: the whole of a running Petrel on one page.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use petrel_otlp::receive::Admission;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::analysis::AnalysisStatus;
+use crate::config::Mode;
 use crate::control::{Control, report_detector};
 use crate::delivery::QueueStatus;
 use crate::inline::Inline;
 use crate::limiter::resident_bytes;
+use crate::persist::{self, Switches};
 use crate::running::Running;
+use crate::store::Store;
+use crate::telemetry::name;
+use crate::ways::ExporterStatus;
 
 /// Version of the JSON that the admin endpoint answers with.
 const SCHEMA_VERSION: u32 = 1;
@@ -22,6 +28,9 @@ pub struct Source {
     inline: Arc<Inline>,
     control: Arc<Control>,
     admission: Admission,
+    store: Option<Arc<Store>>,
+    began: Instant,
+    refused_reload: Arc<Mutex<Option<String>>>,
 }
 
 /// A running Petrel at one moment.
@@ -35,10 +44,16 @@ pub struct Status {
     pub mode: &'static str,
     /// Whether a switch has set the mode in place of the configuration.
     pub mode_is_switched: bool,
+    /// Since it takes requests.
+    pub uptime_seconds: u64,
+    /// Why the configuration that was read last is not in force; none = it is.
+    pub refused_reload: Option<String>,
     /// Detectors that are switched off.
     pub detectors_off: BTreeSet<String>,
     /// What is in flight and how much memory it all takes.
     pub load: Load,
+    /// Where requests go, by exporter.
+    pub exporters: BTreeMap<String, ExporterStatus>,
     /// What waits to be sent, by exporter.
     pub queues: BTreeMap<String, QueueStatus>,
     /// Streams and detectors.
@@ -68,13 +83,32 @@ impl Source {
             inline: running.inline(),
             control: running.control(),
             admission: running.admission(),
+            store: running.store(),
+            began: Instant::now(),
+            refused_reload: Arc::default(),
         }
     }
 
-    /// The switches.
+    /// The configuration was read again: why it is not in force, or none when it is.
+    pub fn reloaded(&self, refused: Option<String>) {
+        *self.refused_reload() = refused;
+    }
+
+    fn refused_reload(&self) -> MutexGuard<'_, Option<String>> {
+        let refused = self.refused_reload.lock();
+        refused.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mode, and whether a switch has set it in place of the configuration.
     #[must_use]
-    pub fn control(&self) -> &Control {
-        &self.control
+    pub fn mode(&self) -> (Mode, bool) {
+        (self.control.mode(), self.control.switched().is_some())
+    }
+
+    /// Switches to a mode, or back to the configured one.
+    pub async fn switch_mode(&self, mode: Option<Mode>) {
+        self.control.switch(mode);
+        self.keep_switches().await;
     }
 
     /// Switches a detector off or on.
@@ -85,17 +119,37 @@ impl Source {
         let analysis = Arc::clone(&self.inline.pipeline().analysis);
         analysis.set_detector_enabled(detector, is_on).await?;
         report_detector(detector, is_on);
+        self.keep_switches().await;
         Ok(())
+    }
+
+    /// What is switched holds after a restart too. It is in force in any case.
+    async fn keep_switches(&self) {
+        let Some(store) = &self.store else { return };
+        let switches = Switches {
+            mode: self.control.switched().map(|mode| mode.name().to_owned()),
+            detectors_off: self.inline.pipeline().analysis.disabled_detectors(),
+        };
+        if let Err(error) = persist::write_switches(Arc::clone(store), switches).await {
+            tracing::error!(
+                "what was switched is forgotten at a restart, it could not be written: {error:#}"
+            );
+            metrics::counter!(name::SNAPSHOT_ERRORS).increment(1);
+        }
     }
 
     /// How it is now.
     pub async fn status(&self) -> Status {
         let pipeline = self.inline.pipeline();
+        let (mode, mode_is_switched) = self.mode();
+        let refused_reload = self.refused_reload().clone();
         Status {
             schema_version: SCHEMA_VERSION,
             version: env!("CARGO_PKG_VERSION"),
-            mode: self.control.mode().name(),
-            mode_is_switched: self.control.is_switched(),
+            mode: mode.name(),
+            mode_is_switched,
+            uptime_seconds: self.began.elapsed().as_secs(),
+            refused_reload,
             detectors_off: pipeline.analysis.disabled_detectors(),
             load: Load {
                 requests_in_flight: self.admission.n_requests(),
@@ -104,6 +158,7 @@ impl Source {
                 memory_is_short: self.admission.has_pressure(),
                 resident_bytes: resident_bytes(),
             },
+            exporters: pipeline.ways.exporters(),
             queues: pipeline.ways.queues(),
             detection: pipeline.analysis.status().await,
         }

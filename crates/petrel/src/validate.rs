@@ -61,7 +61,8 @@ pub fn config(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
             match effective(&source, &variable, &memory_total) {
                 Ok(text) => print(&text)?,
                 Err(reading) => {
-                    complain(&reading, &args.config.display().to_string());
+                    let file = args.config.display().to_string();
+                    eprint!("{}", drawn(&reading, &file));
                     return Ok(ExitCode::from(EXIT_INVALID_CONFIG));
                 }
             }
@@ -116,21 +117,55 @@ impl Loaded {
     }
 }
 
-/// Reads and parses the configuration of a run, or of no file at all; errors are printed as `validate`
-/// prints them.
+/// A configuration that is not valid.
+#[derive(Debug)]
+pub(crate) struct Invalid {
+    drawn: String,
+    lines: Vec<String>,
+}
+
+impl Invalid {
+    /// Prints its errors as `validate` does; the exit code that this has.
+    pub(crate) fn complain(&self) -> ExitCode {
+        eprint!("{}", self.drawn);
+        ExitCode::from(EXIT_INVALID_CONFIG)
+    }
+
+    /// Tells Petrel's log, a line for each error.
+    pub(crate) fn log(&self) {
+        self.lines.iter().for_each(|line| tracing::error!("{line}"));
+    }
+}
+
+/// Its first error, and how many there are besides.
+impl std::fmt::Display for Invalid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.lines.first().map_or("it is not valid", String::as_str))?;
+        match self.lines.len() {
+            0 | 1 => Ok(()),
+            n_errors => write!(f, " (and {} more)", n_errors - 1),
+        }
+    }
+}
+
+/// Reads and parses the configuration of a run, or of no file at all.
 ///
 /// # Errors
-/// When the file cannot be read; `Ok(Err(exit code))` when it is not valid.
-pub(crate) fn load(path: Option<&Path>) -> anyhow::Result<Result<Loaded, ExitCode>> {
+/// When the file cannot be read; `Ok(Err)` when it is not valid.
+pub(crate) fn load(path: Option<&Path>) -> anyhow::Result<Result<Loaded, Invalid>> {
     let source = path.map_or(Ok(String::new()), read)?;
     let file = path.map_or("the environment".to_owned(), |path| {
         path.display().to_string()
     });
-    let mut reading = Config::read(&source, &variable);
-    if reading.has_errors() {
-        complain(&reading, &file);
-        return Ok(Err(ExitCode::from(EXIT_INVALID_CONFIG)));
-    }
+    Ok(parse(&source, &file))
+}
+
+/// Parses a configuration that stands in `file`, or in what is called so.
+///
+/// # Errors
+/// When it is not valid.
+pub(crate) fn parse(source: &str, file: &str) -> Result<Loaded, Invalid> {
+    let mut reading = Config::read(source, &variable);
     let line = |it: &Diagnostic| {
         let help = it
             .help
@@ -138,26 +173,33 @@ pub(crate) fn load(path: Option<&Path>) -> anyhow::Result<Result<Loaded, ExitCod
             .map_or(String::new(), |help| format!("; {help}"));
         format!(
             "{}: {}: {}{help}",
-            it.place(&file, &source),
+            it.place(file, source),
             it.code,
             it.message
         )
     };
+    if reading.has_errors() {
+        let errors = reading.of(Severity::Error);
+        return Err(Invalid {
+            lines: errors.map(line).collect(),
+            drawn: drawn(&reading, file),
+        });
+    }
     let warnings = reading
         .diagnostics
         .iter()
         .map(|it| (it.severity, line(it)))
         .collect();
     reading.config.warnings = reading.diagnostics;
-    Ok(Ok(Loaded {
+    Ok(Loaded {
         config: reading.config,
         warnings,
-    }))
+    })
 }
 
-fn complain(reading: &Reading, file: &str) {
+fn drawn(reading: &Reading, file: &str) -> String {
     let errors: Vec<_> = reading.of(Severity::Error).cloned().collect();
-    eprint!("{}", render(&errors, file, &reading.shown, use_color()));
+    render(&errors, file, &reading.shown, use_color())
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

@@ -10,7 +10,7 @@ use petrel_otlp::export::Exporter;
 use tokio::time::Instant;
 
 use crate::config::{self, Config, QueueMode};
-use crate::delivery::{Delivery, Exit, Queue, QueueSettings, QueueStatus};
+use crate::delivery::{Delivery, Exit, Queue, QueueSettings, QueueStatus, left_in};
 use crate::telemetry::name;
 
 /// Where each kind of telemetry goes.
@@ -21,6 +21,16 @@ pub struct Ways {
     pub anomalies: Option<Exit>,
     queues: BTreeMap<String, Arc<Queue>>,
     exits: BTreeMap<String, Exit>,
+    endpoints: BTreeMap<String, String>,
+}
+
+/// An exporter, for people.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ExporterStatus {
+    /// Where it sends logs.
+    pub endpoint: String,
+    /// Why the next hop took nothing when it was last asked; none = it did, or was not asked.
+    pub trouble: Option<String>,
 }
 
 impl Ways {
@@ -34,6 +44,8 @@ impl Ways {
         for (id, exporter) in &config.exporters {
             let built = build_exit(id, exporter).with_context(|| format!("exporters.{id}"))?;
             ways.exits.insert(id.clone(), built);
+            let endpoint = exporter.settings.endpoints.logs.clone();
+            ways.endpoints.insert(id.clone(), endpoint);
         }
         let pipelines = &config.pipelines;
         let wanted = [
@@ -120,6 +132,48 @@ impl Ways {
     pub fn holds_in_memory(&self) -> bool {
         let mut held = self.queues.values().map(|queue| queue.status());
         held.any(|status| status.file.is_none() && status.requests > 0)
+    }
+
+    /// The exporters, by id.
+    #[must_use]
+    pub fn exporters(&self) -> BTreeMap<String, ExporterStatus> {
+        let status = |(id, exit): (&String, &Exit)| {
+            let status = ExporterStatus {
+                endpoint: self.endpoints.get(id).cloned().unwrap_or_default(),
+                trouble: exit.exporter.trouble(),
+            };
+            (id.clone(), status)
+        };
+        self.exits.iter().map(status).collect()
+    }
+
+    /// Says which files of queues hold requests that no exporter sends any more.
+    pub fn warn_of_left(&self, config: &Config) {
+        let used: Vec<_> = self
+            .queues
+            .values()
+            .map(|queue| queue.status().file)
+            .collect();
+        for storage in &config.storages {
+            let Ok(entries) = std::fs::read_dir(storage) else {
+                continue;
+            };
+            for directory in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+                if used.contains(&Some(directory.clone())) {
+                    continue;
+                }
+                let Some(n_requests) = left_in(&directory) else {
+                    continue;
+                };
+                tracing::warn!(
+                    directory = %directory.display(),
+                    n_requests,
+                    "requests that were accepted wait in the file of a queue that no exporter has: \
+                     give it to an exporter of that name again, or delete the file"
+                );
+                metrics::counter!(name::QUEUE_ERRORS, "reason" => "left").increment(1);
+            }
+        }
     }
 
     /// What the queues hold, by exporter.

@@ -83,6 +83,15 @@ impl Outcome {
         }
     }
 
+    /// The next hop's words, in an error or beside what it took.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match &self.error {
+            Some(error) => error.to_string(),
+            None => self.reply.message.clone(),
+        }
+    }
+
     /// What the sender is told.
     ///
     /// # Errors

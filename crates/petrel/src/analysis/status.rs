@@ -2,13 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use petrel_batch::EventTime;
 use petrel_engine::{DetectorHealth, StreamStatus, WorkerStatus};
 use serde::Serialize;
 
-use super::{Analysis, SLOTS_KIB, lock};
+use super::{Analysis, Counts, SLOTS_KIB, lock};
 
 /// Streams that a status tells of at most; of the rest it gives the number.
 pub const STREAMS_TOLD_MAX: usize = 1_000;
@@ -94,8 +95,14 @@ impl Analysis {
         }
     }
 
+    /// What was counted since the process began, for the analysis that comes next.
+    #[must_use]
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
     fn totals(&self) -> Totals {
-        let tally = lock(&self.totals);
+        let tally = lock(&self.counts.totals);
         Totals {
             records: tally.rows,
             retries: tally.retries,
@@ -104,7 +111,7 @@ impl Analysis {
             too_late: tally.beyond_use,
             too_far_ahead: tally.in_doubt,
             over_budget: tally.over_budget,
-            missed: self.missed.load(Ordering::Relaxed),
+            missed: self.counts.missed.load(Ordering::Relaxed),
             detected: tally.detected.values().sum(),
             streams_evicted: tally.streams_evicted,
         }

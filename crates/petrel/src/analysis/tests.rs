@@ -153,6 +153,7 @@ fn start(knowledge: Knowledge, outbox: &Outbox) -> Analysis {
         knowledge,
         continuity: Continuity::Seamless,
         outbox: outbox.clone(),
+        counts: Arc::default(),
     })
     .unwrap()
 }

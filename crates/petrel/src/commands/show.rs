@@ -35,6 +35,10 @@ fn write_all(out: &mut String, status: &Value) -> std::fmt::Result {
     if status["mode_is_switched"] == true {
         write!(out, " (switched; `petrel mode configured` takes it back)")?;
     }
+    if let Some(seconds) = status["uptime_seconds"].as_u64() {
+        let uptime = humantime::format_duration(std::time::Duration::from_secs(seconds));
+        write!(out, ", up {uptime}")?;
+    }
     writeln!(out)?;
     let load = &status["load"];
     writeln!(
@@ -49,12 +53,25 @@ fn write_all(out: &mut String, status: &Value) -> std::fmt::Result {
         }
     )?;
     writeln!(out, "resident memory: {}", mib(&load["resident_bytes"]))?;
+    write_exporters(out, status)?;
     write_queues(out, status)?;
     let detection = &status["detection"];
     write_troubles(out, status)?;
     write_detectors(out, detection)?;
     write_records(out, &detection["totals"])?;
     write_streams(out, detection)
+}
+
+fn write_exporters(out: &mut String, status: &Value) -> std::fmt::Result {
+    for (id, exporter) in status["exporters"].as_object().into_iter().flatten() {
+        let endpoint = text_of(&exporter["endpoint"]);
+        let now = match exporter["trouble"].is_string() {
+            true => ", which takes nothing for now",
+            false => "",
+        };
+        writeln!(out, "exporter {id}: to {endpoint}{now}")?;
+    }
+    Ok(())
 }
 
 fn write_queues(out: &mut String, status: &Value) -> std::fmt::Result {
@@ -70,9 +87,6 @@ fn write_queues(out: &mut String, status: &Value) -> std::fmt::Result {
             queue["items"],
             mib(&queue["bytes"])
         )?;
-        if let Some(trouble) = queue["trouble"].as_str() {
-            writeln!(out, "  the next hop takes nothing for now: {trouble}")?;
-        }
     }
     Ok(())
 }
@@ -81,6 +95,18 @@ fn write_queues(out: &mut String, status: &Value) -> std::fmt::Result {
 fn write_troubles(out: &mut String, status: &Value) -> std::fmt::Result {
     let detection = &status["detection"];
     let mut troubles = Vec::new();
+    if let Some(why) = status["refused_reload"].as_str() {
+        troubles.push(format!(
+            "the configuration file was read again and not taken: {why}"
+        ));
+    }
+    for (id, exporter) in status["exporters"].as_object().into_iter().flatten() {
+        if let Some(trouble) = exporter["trouble"].as_str() {
+            troubles.push(format!(
+                "exporter {id}: the next hop takes nothing for now: {trouble}"
+            ));
+        }
+    }
     if status["mode"] == "off" {
         troubles.push("detection is off: nothing is looked into".to_owned());
     }

@@ -18,6 +18,7 @@ impl Default for Config {
                 http: Some(Receiver::at("localhost:4318")),
             },
             exporters: BTreeMap::new(),
+            storages: Vec::new(),
             pipelines: Pipelines::default(),
             streams: Streams::default(),
             mode: Mode::Enrich,

@@ -21,6 +21,11 @@ pub(crate) struct Extensions {
 }
 
 impl Extensions {
+    /// The directories of every `file_storage`.
+    pub(crate) fn storages(&self) -> Vec<PathBuf> {
+        self.storage.values().flatten().cloned().collect()
+    }
+
     /// The directory of a `file_storage`.
     pub(crate) fn storage(&mut self, field: &Field<'_>, report: &mut Report) -> Option<PathBuf> {
         let id = field.text(report)?;

@@ -19,6 +19,8 @@ pub struct Config {
     pub receivers: Receivers,
     /// Exporters by id, as `otlp_grpc` and `otlp_http/backup`: type, and a name where there are several.
     pub exporters: BTreeMap<String, Exporter>,
+    /// Directories of `file_storage`, whether a queue is in them or not.
+    pub storages: Vec<PathBuf>,
     /// Which exporter each kind of telemetry goes to.
     pub pipelines: Pipelines,
     /// What a stream is, and which streams are looked into.

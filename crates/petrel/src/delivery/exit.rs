@@ -1,13 +1,12 @@
 //! An exporter with its name and its rules for trying again, and what is counted of what it sends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use petrel_batch::EventTime;
-use petrel_otlp::Signal;
-use petrel_otlp::export::{Exporter, Request, RetrySettings};
+use petrel_otlp::export::{Exporter, Outcome, Request, RetrySettings};
 use petrel_otlp::receive::{ExportReply, Refusal};
 
 use super::outgoing::{Head, Outgoing};
@@ -52,13 +51,13 @@ impl Exit {
     ) -> Result<ExportReply, Refusal> {
         let Outgoing { head, body } = outgoing;
         let _in_flight = InFlight::of(&self.id);
-        let sent = self
+        let outcome = self
             .exporter
-            .export(head.signal, counted(&head, body), &head.metadata, timeout)
+            .export_waiting(head.signal, counted(&head, body), &head.metadata, timeout)
             .await;
-        let outcome = sent.map_err(Refusal::from);
-        self.count(head.signal, head.n_items, &outcome);
-        if let Err(refusal) = &outcome
+        self.count(&head, &outcome);
+        let told = outcome.into_result().map_err(Refusal::from);
+        if let Err(refusal) = &told
             && self.complaints.is_due(now())
         {
             tracing::warn!(
@@ -67,25 +66,15 @@ impl Exit {
                 head.signal.name()
             );
         }
-        outcome
+        told
     }
 
     /// Sends what nobody waits for, again and again by `retry`, or once without.
-    ///
-    /// # Errors
-    /// The last answer of the next hop, after which the request is given up.
-    pub async fn deliver(
-        &self,
-        head: &Head,
-        body: Bytes,
-        retry: Option<RetrySettings>,
-    ) -> Result<ExportReply, Refusal> {
+    pub async fn deliver(&self, head: &Head, body: Bytes, retry: Option<RetrySettings>) -> Outcome {
         let _in_flight = InFlight::of(&self.id);
-        let outcome = self
-            .exporter
+        self.exporter
             .export_queued(head.signal, counted(head, body), &head.metadata, retry)
-            .await;
-        outcome.into_result().map_err(Refusal::from)
+            .await
     }
 
     /// Says, once in a while, why what waits in a queue does not leave.
@@ -100,16 +89,18 @@ impl Exit {
         }
     }
 
-    /// Counts what became of `n_items`.
-    pub fn count(&self, signal: Signal, n_items: u64, outcome: &Result<ExportReply, Refusal>) {
-        let failed = match outcome {
-            Ok(reply) => reply.rejected.min(n_items),
-            Err(_) => n_items,
-        };
+    /// Counts what became of a request, and says when the next hop takes requests that it did not before.
+    pub fn count(&self, head: &Head, outcome: &Outcome) {
+        let signal = head.signal;
         let labels = [("exporter", self.id.to_string())];
-        metrics::counter!(name::SENT.of(signal), &labels).increment(n_items - failed);
+        metrics::counter!(name::SENT.of(signal), &labels).increment(outcome.accepted);
+        let failed = head.n_items.saturating_sub(outcome.accepted);
         if failed > 0 {
             metrics::counter!(name::SEND_FAILED.of(signal), &labels).increment(failed);
+        }
+        if outcome.error.is_none() && self.complaints.are_over() {
+            let signal = signal.name();
+            tracing::info!(exporter = &*self.id, "the next hop takes {signal} again");
         }
     }
 }
@@ -138,21 +129,32 @@ impl Drop for InFlight {
     }
 }
 
-/// When the next hop was complained about last, in nanoseconds since the epoch.
+/// When the next hop was complained about last.
 #[derive(Debug, Default)]
 struct Complaints {
+    /// In nanoseconds since the epoch.
     last: AtomicU64,
+    /// Whether nothing has been taken since.
+    is_open: AtomicBool,
 }
 
 impl Complaints {
     /// Whether it is time for another one, which counts as made.
     fn is_due(&self, now: EventTime) -> bool {
         let last = self.last.load(Ordering::Relaxed);
-        let is_due = last == 0 || now.since(EventTime(last)) >= COMPLAIN_EVERY;
-        is_due
+        let is_due = (last == 0 || now.since(EventTime(last)) >= COMPLAIN_EVERY)
             && self
                 .last
                 .compare_exchange(last, now.nanos(), Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+                .is_ok();
+        if is_due {
+            self.is_open.store(true, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// Whether there is one that is answered with this.
+    fn are_over(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed) && self.is_open.swap(false, Ordering::Relaxed)
     }
 }

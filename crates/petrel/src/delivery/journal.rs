@@ -94,6 +94,17 @@ pub(super) struct Opened {
     pub(super) set_aside: Option<(PathBuf, String)>,
 }
 
+/// Requests that wait in the journal of a directory, which nobody has open; none = there is no such
+/// journal, nothing in it, or somebody has it.
+#[must_use]
+pub fn left_in(directory: &Path) -> Option<usize> {
+    if !directory.join(PLAN.file).exists() {
+        return None;
+    }
+    let waiting = Journal::open(directory).ok()?.waiting.len();
+    Some(waiting).filter(|waiting| *waiting > 0)
+}
+
 impl Journal {
     /// Opens the journal of a directory, which is made if it is not there.
     ///

@@ -60,6 +60,7 @@ impl Running {
         self.control.set_configured(config.mode);
         // The task that sends events lives as long as this.
         let _ = self.anomalies.send(ways.anomalies.clone());
+        ways.warn_of_left(&config);
         self.config = config;
         self.loader = detectors.loader();
         let module_info = detectors.report_running();
@@ -75,6 +76,7 @@ impl Running {
         let start = Start {
             // Nothing is judged between the snapshot and the swap.
             continuity: Continuity::Seamless,
+            counts: before.analysis.counts(),
             ..start_of(config, detectors, knowledge, self.outbox.clone())?
         };
         let analysis = tokio::task::spawn_blocking(|| Analysis::start(start)).await??;
