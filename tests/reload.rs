@@ -502,6 +502,6 @@ async fn a_queue_that_is_left_behind_is_told_of() {
         "{said}"
     );
     let left = [("reason", "left")];
-    assert_eq!(front.metrics().sum("petrel_queue_errors", &left), 1.0);
+    assert_eq!(front.metrics().sum("petrel_queue_file_errors", &left), 1.0);
     assert!(front.petrel.stop().success());
 }
