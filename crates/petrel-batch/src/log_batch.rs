@@ -153,6 +153,12 @@ impl LogBatch {
         })
     }
 
+    /// Number of values: rows times columns.
+    #[must_use]
+    pub fn n_values(&self) -> usize {
+        self.n_rows() * self.columns.num_columns()
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn n_rows(&self) -> usize {

@@ -64,6 +64,11 @@ impl Layout {
         self.records.len()
     }
 
+    /// Bytes that it takes, about.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.records.len() * size_of::<Frame>()
+    }
+
     /// Number of `ResourceLogs` that are listed.
     #[must_use]
     pub fn n_resources(&self) -> usize {

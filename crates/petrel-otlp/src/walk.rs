@@ -84,6 +84,18 @@ pub struct Walked {
     pub counts: Counts,
 }
 
+/// Bytes that a value of a column takes, at most: those of strings are views into the request.
+const VALUE_BYTES: usize = 16;
+
+impl Walked {
+    /// Bytes that are held beside those of the request, about: columns, and where records stand.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let values = self.batches.iter().flatten().map(LogBatch::n_values);
+        values.sum::<usize>() * VALUE_BYTES + self.layout.held_bytes()
+    }
+}
+
 /// How streams are dealt out to workers: one index below `n_workers` for each stream.
 #[derive(Clone, Copy)]
 pub struct Workers<'a> {

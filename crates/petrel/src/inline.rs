@@ -202,11 +202,12 @@ impl Inline {
         if n_items == 0 && (signal == Signal::Logs || received.request.is_empty()) {
             return Ok(ExportReply::default());
         }
-        if let Taken::Read(..) = &taken {
+        if let Taken::Read(walked, ..) = &taken {
             // Once it is enriched nobody needs the bytes as they came: they are not kept beside those.
             received.request = Bytes::new();
+            received.in_flight.hold(walked.held_bytes());
         }
-        let outcome = self.send(&pipeline, &received, taken).await;
+        let outcome = self.send(&pipeline, &mut received, taken).await;
         let (counter, word) = match outcome {
             Ok(_) => (name::ACCEPTED, "success"),
             Err(_) => (name::REFUSED, "refused"),
@@ -221,7 +222,7 @@ impl Inline {
     async fn send(
         &self,
         pipeline: &Pipeline,
-        received: &Received,
+        received: &mut Received,
         taken: Taken,
     ) -> Result<ExportReply, Refusal> {
         let signal = received.signal;
@@ -251,8 +252,10 @@ impl Inline {
                 outcome
             }
             Taken::Read(mut walked, n_items, streams, arrival, mode) => {
+                let n_held = walked.held_bytes();
                 let edits = self.analyse(pipeline, &mut walked, arrival, mode).await;
                 let body = self.enriched(*walked, edits);
+                received.in_flight.shrink(n_held);
                 delivery
                     .send(outgoing(body, n_items, streams), timeout)
                     .await

@@ -151,12 +151,18 @@ impl InFlight {
     /// # Errors
     /// A retryable [`Refusal`] when they are too many.
     pub fn grow(&mut self, n_bytes: usize) -> Result<(), Refusal> {
-        let before = self.gate.in_flight.fetch_add(n_bytes, Ordering::Relaxed);
-        self.n_bytes += n_bytes;
-        if before.saturating_add(n_bytes) > self.bytes_max() {
-            return Err(self.refusal());
+        self.hold(n_bytes);
+        match self.gate.in_flight.load(Ordering::Relaxed) > self.bytes_max() {
+            true => Err(self.refusal()),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Counts `n_bytes` more that are held already, whether there is room or not: who comes next is
+    /// refused.
+    pub fn hold(&mut self, n_bytes: usize) {
+        self.gate.in_flight.fetch_add(n_bytes, Ordering::Relaxed);
+        self.n_bytes += n_bytes;
     }
 
     /// Takes `n_bytes` out of the count that are no longer held.
@@ -221,7 +227,9 @@ mod tests {
         assert!(refusal.is_retryable());
         drop(second);
         assert_eq!(admission.in_flight(), 60);
-        first.shrink(20);
+        first.hold(100);
+        assert!(first.expect(1).is_err(), "what is held is held");
+        first.shrink(120);
         assert_eq!((admission.in_flight(), admission.n_requests()), (40, 1));
         admission.set_bytes_max(50);
         assert!(first.expect(10).is_ok() && first.expect(11).is_err());
