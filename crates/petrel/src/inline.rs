@@ -318,7 +318,16 @@ impl Handler for Inline {
     }
 
     fn refused(&self, refusal: &Refusal, signal: Signal, transport: Transport) {
-        tracing::debug!(%refusal, signal = signal.name(), transport = transport.name(), "a request was refused");
+        let (signal, transport_name) = (signal.name(), transport.name());
+        match refusal.code {
+            // Somebody's token is wrong, or somebody tries.
+            Code::Unauthenticated => {
+                tracing::warn!(%refusal, signal, transport = transport_name, "a request was refused");
+            }
+            _ => {
+                tracing::debug!(%refusal, signal, transport = transport_name, "a request was refused");
+            }
+        }
         count_request(transport.name(), "refused");
     }
 }

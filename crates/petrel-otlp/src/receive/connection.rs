@@ -47,6 +47,12 @@ pub(super) async fn connection<H: Handler>(
     };
     let opened = match opened {
         Ok(opened) => opened,
+        // What somebody sent that is no TLS, no certificate of ours, no HTTP/2: worth a look, unlike a
+        // probe that connects and goes.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(%error, "a connection was refused");
+            return;
+        }
         Err(error) => {
             tracing::debug!(%error, "a connection did not come about");
             return;

@@ -13,7 +13,7 @@ use crate::net::{Stream, unix_path};
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The endpoint cannot be listened on.
-    #[error("cannot listen on {endpoint}: {source}")]
+    #[error("cannot listen on {endpoint}")]
     Bind {
         /// As configured.
         endpoint: String,

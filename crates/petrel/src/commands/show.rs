@@ -215,7 +215,8 @@ fn write_stream(out: &mut String, stream: &Value) -> std::fmt::Result {
         }
         for kind in kinds {
             let level = text_of(&kind["level"]);
-            write!(out, "    {name:<16}{:<12}{level}", text_of(&kind["kind"]))?;
+            let what = Some(text_of(&kind["kind"])).filter(|what| *what != name);
+            write!(out, "    {name:<16}{:<12}{level}", what.unwrap_or_default())?;
             match kind["missing"].as_str() {
                 Some(missing) if !missing.is_empty() => writeln!(out, ": {missing}")?,
                 _ => writeln!(out)?,

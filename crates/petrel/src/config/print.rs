@@ -63,9 +63,22 @@ pub fn effective(
     complete_exporters(&mut written);
     tree.overlay(written);
     complete(&mut tree, &reading.config);
-    let mut out = String::new();
+    let mut out = from_environment(&tree, &reading.config);
     tree.write(0, &mut out);
     Ok(out)
+}
+
+/// Exporters that no file names, as comments.
+fn from_environment(tree: &Tree, config: &Config) -> String {
+    if matches!(tree.at(&["exporters"]), Some(Tree::Map(exporters)) if !exporters.is_empty()) {
+        return String::new();
+    }
+    let mut out = String::new();
+    for (id, exporter) in &config.exporters {
+        let endpoint = &exporter.settings.endpoints.logs;
+        out += &format!("# by OTEL_EXPORTER_OTLP_*: exporter {id}, logs to {endpoint}\n");
+    }
+    out
 }
 
 /// Once a protocol is named, one that is not named is off.

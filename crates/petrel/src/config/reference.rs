@@ -27,8 +27,9 @@ is old; the bound is the size of the queue or of the outbox).
 Without an exporter in the file, `OTEL_EXPORTER_OTLP_ENDPOINT` and its like make one, as they do for every SDK:
 `_ENDPOINT`, `_PROTOCOL`, `_HEADERS`, `_TIMEOUT`, `_COMPRESSION`, `_CERTIFICATE`, `_CLIENT_KEY`,
 `_CLIENT_CERTIFICATE`, `_INSECURE`, each also for one signal, as `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT`. Traces and
-metrics are then sent on where they have an endpoint, their own or the common one. `petrel run --to` is stronger
-than both.
+metrics are then sent on where they have an endpoint, their own or the common one. As the specification has it,
+`_PROTOCOL` is `http/protobuf` unless set, and `_ENDPOINT` is then the address below which `/v1/logs` is. `petrel
+run --to` is stronger than both.
 
 `petrel validate` ends with 0 when the file is good, 3 when it has errors, and with `--deny-warnings` 4 when it
 has warnings. Notes are never counted. `-o json` prints an array of objects with `code`, `severity`, `message`,

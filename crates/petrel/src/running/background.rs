@@ -11,7 +11,7 @@ use super::Running;
 use crate::detectors::{Detectors, ModuleInfo, Watch};
 use crate::follow::follow;
 use crate::inline::Inline;
-use crate::limiter::limit_memory;
+use crate::limiter::{OWN_FIGURES_EVERY, limit_memory};
 use crate::persist;
 use crate::store::Store;
 use crate::telemetry::name;
@@ -51,6 +51,7 @@ impl Running {
         let background = &mut self.background;
         let quiet_after = Settings::default().quiet_after;
         background.spawn(watch_for_quiet(Arc::clone(inline), quiet_after));
+        background.spawn(count_streams(Arc::clone(inline)));
         if let (Some(store), Some(state)) = (&self.store, &config.state) {
             let outbox = self.outbox.clone();
             background.spawn(async move { outbox.keep_saved().await });
@@ -87,7 +88,6 @@ async fn save_regularly(inline: Arc<Inline>, store: Arc<Store>, interval: Durati
         };
         let pipeline = inline.pipeline();
         let knowledge = pipeline.analysis.snapshot(scope).await;
-        metrics::gauge!(name::STREAMS).set(pipeline.analysis.n_streams().await as f64);
         drop(pipeline);
         let written = persist::write(Arc::clone(&store), knowledge).await;
         // Streams that were to be written no longer count as changed.
@@ -96,6 +96,17 @@ async fn save_regularly(inline: Arc<Inline>, store: Arc<Store>, interval: Durati
             tracing::error!("a snapshot could not be written, the last one stays: {error:#}");
             metrics::counter!(name::SNAPSHOT_ERRORS).increment(1);
         }
+    }
+}
+
+/// Keeps the number of streams up to date.
+async fn count_streams(inline: Arc<Inline>) {
+    let mut ticks = tokio::time::interval(OWN_FIGURES_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let n_streams = inline.pipeline().analysis.n_streams().await;
+        metrics::gauge!(name::STREAMS).set(n_streams as f64);
     }
 }
 
