@@ -28,6 +28,14 @@ pub enum DatabaseError {
     Database(#[from] redb::Error),
 }
 
+impl DatabaseError {
+    /// Whether what it is about is the file, not the disk or somebody else.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Database(redb::Error::Corrupted(_)))
+    }
+}
+
 /// What a database is called and how it is laid out.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -101,15 +109,23 @@ fn open_by(directory: &Path, plan: Plan, open_file: OpenFile) -> Result<Opened, 
 /// A database whose every page can be read. Of a damaged page the database only says when it meets it, and
 /// by a panic.
 fn checked(path: &Path, plan: Plan) -> Result<Database, redb::Error> {
-    let opening = || {
+    without_panic(|| {
         let mut database = open_file(path, plan)?;
         if !database.check_integrity()? {
             return Err(redb::Error::Corrupted("it was damaged".to_owned()));
         }
         Ok(database)
-    };
-    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(opening));
-    opened.unwrap_or_else(|_| Err(redb::Error::Corrupted("reading it panics".to_owned())))
+    })
+}
+
+/// What `deed` with a database does; a panic of it, which a damaged page brings about, is an error. The
+/// database is to be [opened](open) anew then.
+///
+/// # Errors
+/// Those of `deed`, and [`redb::Error::Corrupted`] for a panic.
+pub fn without_panic<T>(deed: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(deed));
+    done.unwrap_or_else(|_| Err(redb::Error::Corrupted("a page of it is damaged".to_owned())))
 }
 
 fn is_of_the_disk(error: &std::io::Error) -> bool {
@@ -118,6 +134,7 @@ fn is_of_the_disk(error: &std::io::Error) -> bool {
         error.kind(),
         ErrorKind::StorageFull
             | ErrorKind::QuotaExceeded
+            | ErrorKind::FileTooLarge
             | ErrorKind::PermissionDenied
             | ErrorKind::ReadOnlyFilesystem
     )

@@ -141,6 +141,7 @@ impl Journal {
             remove: Vec::new(),
             n_held: self.n_found,
             has_failed: false,
+            is_suspect: false,
         };
         let handle = std::thread::Builder::new()
             .name("petrel-queue".to_owned())
@@ -204,11 +205,13 @@ impl Journal {
     /// When the file cannot be read now.
     pub(super) fn body(&self, number: u64) -> Result<Option<Bytes>, DatabaseError> {
         let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        let database = reopened(&mut database, &self.directory)?;
-        let transaction = database.begin_read().map_err(redb::Error::from)?;
-        let table = transaction.open_table(BODIES).map_err(redb::Error::from)?;
-        let body = table.get(number).map_err(redb::Error::from)?;
-        Ok(body.map(|body| Bytes::copy_from_slice(body.value())))
+        let database = reopened(&mut database, &self.directory, false)?;
+        Ok(database::without_panic(|| {
+            let transaction = database.begin_read()?;
+            let table = transaction.open_table(BODIES)?;
+            let body = table.get(number)?;
+            Ok(body.map(|body| Bytes::copy_from_slice(body.value())))
+        })?)
     }
 }
 
@@ -222,6 +225,8 @@ struct Writer {
     n_held: usize,
     /// Whether the last write did.
     has_failed: bool,
+    /// Whether it failed for something else than the disk: the file is looked through when it is opened.
+    is_suspect: bool,
 }
 
 type Put = (Head, Bytes, oneshot::Sender<Result<(), String>>);
@@ -272,6 +277,7 @@ impl Writer {
                 self.n_held = (self.n_held + puts.len()).saturating_sub(self.remove.len());
                 self.remove.clear();
                 self.has_failed = false;
+                self.is_suspect = false;
                 self.next_number += puts.len() as u64;
                 for (number, (head, body, reply)) in (first..).zip(puts) {
                     (self.settled)(head, Some((number, body)));
@@ -283,6 +289,12 @@ impl Writer {
                 // The database wants to be opened anew after a failed write.
                 *self.lock() = None;
                 self.has_failed = true;
+                self.is_suspect = error.is_damage();
+                if puts.is_empty() {
+                    tracing::error!(
+                        "the file of the queue does not let go of what was sent, it is tried again: {error}"
+                    );
+                }
                 self.renew_if_all_is_sent();
                 // It may have come to disk all the same: no number is given twice.
                 self.next_number += puts.len() as u64;
@@ -316,13 +328,13 @@ impl Writer {
 
     fn commit(&self, first: u64, puts: &[Put]) -> Result<(), DatabaseError> {
         let mut database = self.lock();
-        let open = reopened(&mut database, &self.directory)?;
-        let mut transaction = open.begin_write().map_err(redb::Error::from)?;
-        transaction
-            .set_durability(Durability::Immediate)
-            .map_err(redb::Error::from)?;
-        self.fill(&transaction, first, puts)?;
-        Ok(transaction.commit().map_err(redb::Error::from)?)
+        let open = reopened(&mut database, &self.directory, self.is_suspect)?;
+        Ok(database::without_panic(|| {
+            let mut transaction = open.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            self.fill(&transaction, first, puts)?;
+            Ok(transaction.commit()?)
+        })?)
     }
 
     fn fill(
@@ -354,9 +366,14 @@ impl Writer {
 fn reopened<'a>(
     database: &'a mut Option<Database>,
     directory: &Path,
+    is_suspect: bool,
 ) -> Result<&'a Database, DatabaseError> {
     if database.is_none() {
-        let opened = database::open_again(directory, PLAN)?;
+        let open = match is_suspect {
+            true => database::open,
+            false => database::open_again,
+        };
+        let opened = open(directory, PLAN)?;
         if let Some((path, reason)) = &opened.set_aside {
             tracing::error!(path = %path.display(), "the file of the queue cannot be read any more and is set aside: {reason}");
         }
