@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 
 use crate::client::{Grpc, RpcStatus};
 use crate::records::{self, Record};
+use crate::sdks::telemetrygen;
 
 /// Records of one request.
 pub(crate) const RECORDS_A_REQUEST: u64 = 20;
@@ -261,9 +262,12 @@ pub(crate) fn number_in(body: &str) -> Option<u64> {
     rest.split_once(' ')?.0.parse().ok()
 }
 
-/// The number of a record of the load.
+/// The number of a record of the load; of one of telemetrygen's, all of whose bodies are the same, its time.
 pub(crate) fn number_of(record: &LogRecord) -> Option<u64> {
     match &record.body.as_ref()?.value {
+        Some(any_value::Value::StringValue(body)) if body == telemetrygen::BODY => {
+            Some(record.time_unix_nano)
+        }
         Some(any_value::Value::StringValue(body)) => number_in(body),
         _ => None,
     }

@@ -12,7 +12,7 @@ use crate::petrel::Setup;
 use crate::process::{Process, Scratch};
 use crate::records::{Output, Record};
 use crate::relay::Relay;
-use crate::sdks::rust;
+use crate::sdks::{python, rust, telemetrygen};
 use crate::table::Row;
 use crate::wait;
 
@@ -56,6 +56,10 @@ pub(crate) enum Upstream {
     Collector,
     /// Programs with the Rust SDK.
     RustSdk(Protocol),
+    /// A program with the Python SDK.
+    PythonSdk(Protocol),
+    /// telemetrygen, which has the Go SDK.
+    Telemetrygen(Protocol),
 }
 
 impl Upstream {
@@ -67,6 +71,8 @@ impl Upstream {
             Self::Client => "client".to_owned(),
             Self::Collector => "Collector".to_owned(),
             Self::RustSdk(protocol) => format!("Rust SDK ({})", protocol.name()),
+            Self::PythonSdk(protocol) => format!("Python SDK ({})", protocol.name()),
+            Self::Telemetrygen(protocol) => format!("telemetrygen ({})", protocol.name()),
         }
     }
 }
@@ -243,9 +249,16 @@ impl Scene {
 
     /// Starts to send to whoever is first.
     pub(crate) fn load(&self, shape: Shape) -> Load {
+        let scratch = &self.scratch;
         match self.plan.upstream {
             Upstream::Client | Upstream::Collector => Load::start(&self.address, shape),
             Upstream::RustSdk(protocol) => rust::load(protocol, self.receiver(protocol), shape),
+            Upstream::PythonSdk(protocol) => {
+                python::load(scratch, protocol, self.receiver(protocol), shape)
+            }
+            Upstream::Telemetrygen(protocol) => {
+                telemetrygen::load(scratch, protocol, self.receiver(protocol), shape)
+            }
         }
     }
 
@@ -364,7 +377,10 @@ impl Scene {
 
     fn row(&mut self, fault: &str, told: &Told, allowed: u64) -> Row {
         let said_lost = self.metrics().sum("petrel_items_lost", &[]) as u64;
-        let arrivals = load::arrivals(self.output.read());
+        let mut arrivals = load::arrivals(self.output.read());
+        if let Upstream::Telemetrygen(_) = self.plan.upstream {
+            arrivals = telemetrygen::numbered(arrivals);
+        }
         Row::balance(self.plan.title(fault), told, &arrivals, said_lost, allowed)
     }
 

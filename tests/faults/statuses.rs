@@ -132,7 +132,7 @@ pub(crate) async fn run(
         ..Shape::default()
     };
     let mut told = scene.load(shape).done().await;
-    if let Upstream::RustSdk(_) = upstream {
+    if let Upstream::RustSdk(_) | Upstream::PythonSdk(_) = upstream {
         assert_eq!(told.n_retried, 0, "what the SDK tries again is enough");
     }
     settle(&mut scene, &answering, n_requests);
