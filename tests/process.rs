@@ -96,9 +96,14 @@ impl Process {
     }
 
     fn panic_if_ended(&mut self) {
-        if let Some(status) = self.child.try_wait().expect("the child is ours") {
+        if let Some(status) = self.status() {
             panic!("{} ended early ({status}):\n{}", self.name, self.stderr());
         }
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the child is ours")
     }
 
     /// The operating system's name for it.
@@ -137,9 +142,7 @@ impl Process {
     #[track_caller]
     pub(crate) fn ended(mut self) -> ExitStatus {
         let what = format!("{} to end", self.name);
-        wait::until(&what, wait::SOON, || {
-            self.child.try_wait().expect("the child is ours")
-        })
+        wait::until(&what, wait::SOON, || self.status())
     }
 
     /// Ends it at once (SIGKILL), as a crash would.

@@ -11,13 +11,27 @@ use crate::scene::{Mode, Plan, Scene, Upstream};
 use crate::table::{Extent, Row, Table};
 
 const SEED: u64 = 9;
-/// Longest time from when it is ready until it is killed.
+/// Longest time from when it is ready until it is killed, in the rows here.
 const ALIVE_MAX: Duration = Duration::from_millis(400);
 /// Requests that a queue in memory holds in these rows, so that what a crash loses has a bound.
 const IN_MEMORY_MAX: u64 = 40;
 
-/// Kills Petrel `n_kills` times while somebody sends without end.
-async fn run(collector: Collector, plan: Plan, n_kills: u32) -> Row {
+/// How a scene of these rows is set up.
+pub(crate) fn plan(mode: Mode, upstream: Upstream) -> Plan {
+    let mut plan = Plan::new(mode, upstream);
+    if mode == Mode::Memory {
+        plan.queue = "sizer: requests, queue_size: 40";
+    }
+    plan
+}
+
+/// Kills Petrel `n_kills` times, each within `alive_max`, while somebody sends without end.
+pub(crate) async fn run(
+    collector: Collector,
+    plan: Plan,
+    n_kills: u32,
+    alive_max: Duration,
+) -> Row {
     let mode = plan.mode;
     let mut scene = Scene::start(collector, plan);
     let shape = Shape {
@@ -29,7 +43,7 @@ async fn run(collector: Collector, plan: Plan, n_kills: u32) -> Row {
     let load = scene.load(shape);
     let mut rng = StdRng::seed_from_u64(SEED);
     for _ in 0..n_kills {
-        tokio::time::sleep(ALIVE_MAX.mul_f64(rng.random())).await;
+        tokio::time::sleep(alive_max.mul_f64(rng.random())).await;
         tokio::task::block_in_place(|| scene.crash());
     }
     let told = load.finish().await;
@@ -47,18 +61,16 @@ async fn run(collector: Collector, plan: Plan, n_kills: u32) -> Row {
 pub(crate) async fn rows(table: &mut Table) {
     let collector = table.collector;
     for mode in Mode::ALL {
-        for upstream in Upstream::ALL {
+        for upstream in Upstream::USUAL {
             let is_quick = mode == Mode::File && upstream == Upstream::Client;
             if table.extent == Extent::Quick && !is_quick {
                 continue;
             }
-            let mut plan = Plan::new(mode, upstream);
-            if mode == Mode::Memory {
-                plan.queue = "sizer: requests, queue_size: 40";
-            }
+            let plan = plan(mode, upstream);
             let n_kills = table.choose(3, 50);
             let title = plan.title("killed with -9");
-            table.run(&title, run(collector, plan, n_kills)).await;
+            let row = run(collector, plan, n_kills, ALIVE_MAX);
+            table.run(&title, row).await;
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) async fn rows(table: &mut Table) {
         }
         Err(why) => did_not_run(fault, &why),
     }
-    for upstream in Upstream::ALL {
+    for upstream in Upstream::USUAL {
         if table.extent == Extent::Quick && upstream == Upstream::Collector {
             continue;
         }

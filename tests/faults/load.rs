@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 
 use crate::client::{Grpc, RpcStatus};
 use crate::records::{self, Record};
+use crate::sdks::telemetrygen;
 
 /// Records of one request.
 pub(crate) const RECORDS_A_REQUEST: u64 = 20;
@@ -68,18 +69,36 @@ pub(crate) struct Told {
     pub(crate) messages: BTreeSet<String>,
 }
 
-/// Senders at work.
+/// What senders and the test know of each other meanwhile.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    finishing: Arc<AtomicBool>,
+    n_done: Arc<AtomicU64>,
+}
+
+impl Progress {
+    /// Whether nothing new is to be sent, and nothing tried again.
+    pub(crate) fn is_finishing(&self) -> bool {
+        self.finishing.load(Ordering::Relaxed)
+    }
+
+    /// So many more requests have been answered for good.
+    pub(crate) fn add_done(&self, n_requests: u64) {
+        self.n_done.fetch_add(n_requests, Ordering::Relaxed);
+    }
+}
+
+/// Senders at work. They finish when it is dropped.
 pub(crate) struct Load {
     senders: JoinSet<Told>,
-    finishing: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
+    progress: Progress,
 }
 
 impl Load {
     /// Starts to send to the gRPC address.
     pub(crate) fn start(address: &str, shape: Shape) -> Self {
         let next = Arc::new(AtomicU64::new(shape.first_request));
-        let (finishing, sent) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let progress = Progress::default();
         let client = Grpc::new(address);
         let mut senders = JoinSet::new();
         for index in 0..shape.n_senders {
@@ -90,28 +109,28 @@ impl Load {
             let sender = Sender {
                 client: client.clone(),
                 next,
-                finishing: Arc::clone(&finishing),
-                sent: Arc::clone(&sent),
+                progress: progress.clone(),
                 shape,
             };
             senders.spawn(sender.run());
         }
-        Self {
-            senders,
-            finishing,
-            sent,
-        }
+        Self::of(senders, progress)
+    }
+
+    /// Senders that have been started, and how far they are.
+    pub(crate) fn of(senders: JoinSet<Told>, progress: Progress) -> Self {
+        Self { senders, progress }
     }
 
     /// Requests that have been answered for good so far.
     pub(crate) fn n_done(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+        self.progress.n_done.load(Ordering::Relaxed)
     }
 
     /// Waits until every request is acknowledged or refused for good.
-    pub(crate) async fn done(self) -> Told {
+    pub(crate) async fn done(mut self) -> Told {
         let mut all = Told::default();
-        for told in self.senders.join_all().await {
+        for told in std::mem::take(&mut self.senders).join_all().await {
             all.acknowledged.extend(told.acknowledged);
             all.refused.extend(told.refused);
             all.rejected += told.rejected;
@@ -123,16 +142,21 @@ impl Load {
 
     /// The same, without trying again what is refused from now on.
     pub(crate) async fn finish(self) -> Told {
-        self.finishing.store(true, Ordering::Relaxed);
+        self.progress.finishing.store(true, Ordering::Relaxed);
         self.done().await
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.progress.finishing.store(true, Ordering::Relaxed);
     }
 }
 
 struct Sender {
     client: Grpc,
     next: Arc<AtomicU64>,
-    finishing: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
+    progress: Progress,
     shape: Shape,
 }
 
@@ -145,11 +169,11 @@ impl Sender {
         };
         loop {
             let index = self.next.fetch_add(step, Ordering::Relaxed);
-            if index >= self.shape.n_requests || self.finishing.load(Ordering::Relaxed) {
+            if index >= self.shape.n_requests || self.progress.is_finishing() {
                 return told;
             }
             self.deliver(index, &mut told).await;
-            self.sent.fetch_add(1, Ordering::Relaxed);
+            self.progress.add_done(1);
             if !self.shape.pause.is_zero() {
                 tokio::time::sleep(self.shape.pause).await;
             }
@@ -175,7 +199,7 @@ impl Sender {
                     told.refused.extend(numbers(index));
                     return;
                 }
-                Err(_) if self.finishing.load(Ordering::Relaxed) => return,
+                Err(_) if self.progress.is_finishing() => return,
                 Err(status) => {
                     told.messages.insert(status.message().to_owned());
                     told.n_retried += 1;
@@ -212,26 +236,41 @@ pub(crate) fn request(index: u64, padding: usize) -> ExportLogsServiceRequest {
 
 /// The same of a service.
 pub(crate) fn request_of(service: &str, index: u64, padding: usize) -> ExportLogsServiceRequest {
-    const FIRST_NS: u64 = 1_700_000_000_000_000_000;
-    const STEP_NS: u64 = 10_000_000;
-    let padding = "x".repeat(padding);
     let log_records = numbers(index).map(|number| LogRecord {
-        time_unix_nano: FIRST_NS + number * STEP_NS,
-        body: Some(records::string_value(format!(
-            "record {number} of the load {padding}"
-        ))),
+        time_unix_nano: time_ns(number),
+        body: Some(records::string_value(body(number, padding))),
         ..LogRecord::default()
     });
     records::request(service, log_records.collect())
 }
 
-/// The number of a record of the load.
-pub(crate) fn number_of(record: &LogRecord) -> Option<u64> {
-    let Some(any_value::Value::StringValue(body)) = &record.body.as_ref()?.value else {
-        return None;
-    };
+/// When the record of this number happened.
+pub(crate) fn time_ns(number: u64) -> u64 {
+    const FIRST_NS: u64 = 1_700_000_000_000_000_000;
+    const STEP_NS: u64 = 10_000_000;
+    FIRST_NS + number * STEP_NS
+}
+
+/// The body of the record of this number.
+pub(crate) fn body(number: u64, padding: usize) -> String {
+    format!("record {number} of the load {}", "x".repeat(padding))
+}
+
+/// The number in a body of the load.
+pub(crate) fn number_in(body: &str) -> Option<u64> {
     let rest = body.strip_prefix("record ")?;
     rest.split_once(' ')?.0.parse().ok()
+}
+
+/// The number of a record of the load; of one of telemetrygen's, all of whose bodies are the same, its time.
+pub(crate) fn number_of(record: &LogRecord) -> Option<u64> {
+    match &record.body.as_ref()?.value {
+        Some(any_value::Value::StringValue(body)) if body == telemetrygen::BODY => {
+            Some(record.time_unix_nano)
+        }
+        Some(any_value::Value::StringValue(body)) => number_in(body),
+        _ => None,
+    }
 }
 
 /// How often each record has arrived, by number; anomaly events left out.

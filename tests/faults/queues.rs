@@ -77,7 +77,7 @@ async fn moves(collector: Collector, fault: &str, plan: Plan) -> Row {
 pub(crate) async fn rows(table: &mut Table) {
     let collector = table.collector;
     for mode in Mode::QUEUES {
-        for upstream in Upstream::ALL {
+        for upstream in Upstream::USUAL {
             let is_quick = mode == Mode::File && upstream == Upstream::Client;
             if table.extent == Extent::Quick && !is_quick {
                 continue;

@@ -12,6 +12,7 @@ use crate::petrel::Setup;
 use crate::process::{Process, Scratch};
 use crate::records::{Output, Record};
 use crate::relay::Relay;
+use crate::sdks::{python, rust, telemetrygen};
 use crate::table::Row;
 use crate::wait;
 
@@ -53,15 +54,44 @@ pub(crate) enum Upstream {
     Client,
     /// A Collector with a queue, which takes what the client sends.
     Collector,
+    /// Programs with the Rust SDK.
+    RustSdk(Protocol),
+    /// A program with the Python SDK.
+    PythonSdk(Protocol),
+    /// telemetrygen, which has the Go SDK.
+    Telemetrygen(Protocol),
 }
 
 impl Upstream {
-    pub(crate) const ALL: [Self; 2] = [Self::Client, Self::Collector];
+    /// Who is before Petrel in the rows of every fault; `sdks` has those of the others.
+    pub(crate) const USUAL: [Self; 2] = [Self::Client, Self::Collector];
+
+    fn name(self) -> String {
+        match self {
+            Self::Client => "client".to_owned(),
+            Self::Collector => "Collector".to_owned(),
+            Self::RustSdk(protocol) => format!("Rust SDK ({})", protocol.name()),
+            Self::PythonSdk(protocol) => format!("Python SDK ({})", protocol.name()),
+            Self::Telemetrygen(protocol) => format!("telemetrygen ({})", protocol.name()),
+        }
+    }
+}
+
+/// How an SDK sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Grpc,
+    /// Protobuf in HTTP/1.1.
+    Http,
+}
+
+impl Protocol {
+    pub(crate) const ALL: [Self; 2] = [Self::Grpc, Self::Http];
 
     fn name(self) -> &'static str {
         match self {
-            Self::Client => "client",
-            Self::Collector => "Collector",
+            Self::Grpc => "gRPC",
+            Self::Http => "HTTP",
         }
     }
 }
@@ -219,7 +249,25 @@ impl Scene {
 
     /// Starts to send to whoever is first.
     pub(crate) fn load(&self, shape: Shape) -> Load {
-        Load::start(&self.address, shape)
+        let scratch = &self.scratch;
+        match self.plan.upstream {
+            Upstream::Client | Upstream::Collector => Load::start(&self.address, shape),
+            Upstream::RustSdk(protocol) => rust::load(protocol, self.receiver(protocol), shape),
+            Upstream::PythonSdk(protocol) => {
+                python::load(scratch, protocol, self.receiver(protocol), shape)
+            }
+            Upstream::Telemetrygen(protocol) => {
+                telemetrygen::load(scratch, protocol, self.receiver(protocol), shape)
+            }
+        }
+    }
+
+    /// Where Petrel receives.
+    fn receiver(&self, protocol: Protocol) -> &str {
+        match protocol {
+            Protocol::Grpc => &self.setup.grpc,
+            Protocol::Http => &self.setup.http,
+        }
     }
 
     /// The file of the queue.
@@ -299,8 +347,8 @@ impl Scene {
             let deadline = wait::Deadline::after(ARRIVAL);
             let mut n_arrived = usize::MAX;
             let quiet = match self.plan.upstream {
-                Upstream::Client => QUIET,
                 Upstream::Collector => QUIET_BEHIND_COLLECTOR,
+                _ => QUIET,
             };
             loop {
                 let quiet = wait::Deadline::after(quiet);
@@ -329,7 +377,10 @@ impl Scene {
 
     fn row(&mut self, fault: &str, told: &Told, allowed: u64) -> Row {
         let said_lost = self.metrics().sum("petrel_items_lost", &[]) as u64;
-        let arrivals = load::arrivals(self.output.read());
+        let mut arrivals = load::arrivals(self.output.read());
+        if let Upstream::Telemetrygen(_) = self.plan.upstream {
+            arrivals = telemetrygen::numbered(arrivals);
+        }
         Row::balance(self.plan.title(fault), told, &arrivals, said_lost, allowed)
     }
 
