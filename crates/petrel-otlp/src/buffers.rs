@@ -21,10 +21,14 @@ impl Buffers {
     /// An empty buffer with room for `n_bytes`.
     pub(crate) fn take(&self, n_bytes: usize) -> Vec<u8> {
         let kept = self.lock(Vec::pop);
-        let mut buffer = kept.unwrap_or_default();
-        buffer.clear();
-        buffer.reserve(n_bytes);
-        buffer
+        match kept {
+            Some(mut buffer) if buffer.capacity() >= n_bytes => {
+                buffer.clear();
+                buffer
+            }
+            // Not by `reserve`, which doubles what it has; with some room for the next one, about as large.
+            _ => Vec::with_capacity(n_bytes + n_bytes / 8),
+        }
     }
 
     /// The bytes of a buffer; it comes back when nobody holds them any more.

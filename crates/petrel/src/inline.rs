@@ -252,10 +252,11 @@ impl Inline {
                 outcome
             }
             Taken::Read(mut walked, n_items, streams, arrival, mode) => {
-                let n_held = walked.held_bytes();
+                let (n_held, n_bytes) = (walked.held_bytes(), walked.request.len());
                 let edits = self.analyse(pipeline, &mut walked, arrival, mode).await;
                 let body = self.enriched(*walked, edits);
                 received.in_flight.shrink(n_held);
+                received.in_flight.hold(body.len().saturating_sub(n_bytes));
                 delivery
                     .send(outgoing(body, n_items, streams), timeout)
                     .await
