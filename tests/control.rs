@@ -228,14 +228,8 @@ async fn what_is_switched_outlives_a_crash() {
     let front = Front::start(scratch, ports, &config);
     front.tell(&["detector", "disable", "novelty"]);
     front.tell(&["mode", "observe"]);
-    let Front {
-        petrel,
-        scratch,
-        ports,
-    } = front;
-    petrel.kill();
 
-    let front = Front::start(scratch, ports, &config);
+    let front = front.crashes(&config);
     let status = front.status();
     assert_eq!(status["detectors_off"], serde_json::json!(["novelty"]));
     assert_eq!(
@@ -249,14 +243,8 @@ async fn what_is_switched_outlives_a_crash() {
     );
     front.tell(&["detector", "enable", "novelty"]);
     front.tell(&["mode", "configured"]);
-    let Front {
-        petrel,
-        scratch,
-        ports,
-    } = front;
-    petrel.kill();
 
-    let front = Front::start(scratch, ports, &config);
+    let front = front.crashes(&config);
     let status = front.status();
     assert_eq!(status["detectors_off"], serde_json::json!([]));
     assert_eq!(status["mode_is_switched"], false);

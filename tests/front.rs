@@ -83,6 +83,18 @@ impl Front {
         }
     }
 
+    /// Killed in the middle of it, and started again with this configuration.
+    #[track_caller]
+    pub(crate) fn crashes(self, config: &str) -> Self {
+        let Self {
+            ports,
+            scratch,
+            petrel,
+        } = self;
+        petrel.kill();
+        Self::start(scratch, ports, config)
+    }
+
     /// Changes the file and has it read; the configuration must be taken.
     #[track_caller]
     pub(crate) fn reloads(&self, config: &str) {
