@@ -94,7 +94,10 @@ pub(super) fn read_record(
             SEVERITY_TEXT | EVENT_NAME => {
                 reader.span()?;
             }
-            DROPPED | FLAGS => reader.skip_value(tag, 0)?,
+            DROPPED => {
+                reader.varint()?;
+            }
+            FLAGS => reader.skip_bytes(4)?,
             other => reader.skip(other, RECORD_FIELDS)?,
         }
     }
