@@ -102,6 +102,9 @@ impl Span {
 }
 
 /// Reads the fields of one message; offsets count from the request's first byte.
+///
+/// What is rare takes the reader by value and answers where it goes on: a reader that is never
+/// lent is kept in registers.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
     /// The request up to the end of the message.
@@ -147,32 +150,34 @@ impl<'a> Reader<'a> {
             self.at += 1;
             return Ok(Some(u32::from(first)));
         }
-        self.long_tag().map(Some)
+        let (tag, after) = self.long_tag()?;
+        self.at = after;
+        Ok(Some(tag))
     }
 
     #[cold]
-    fn long_tag(&mut self) -> Result<u32, Malformed> {
-        let before = *self;
+    fn long_tag(mut self) -> Result<(u32, usize), Malformed> {
+        let before = self;
         let tag = u32::try_from(self.varint()?).map_err(|_| before.malformed(Fault::FieldLarge))?;
         if tag >> 3 == 0 {
             return Err(before.malformed(Fault::FieldZero));
         }
-        Ok(tag)
+        Ok((tag, self.at))
     }
 
     /// The next varint.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
-        match self.bytes.get(self.at) {
-            Some(&byte) if byte < 0x80 => {
-                self.at += 1;
-                Ok(u64::from(byte))
-            }
-            _ => self.long_varint(),
+        if let Some(&byte @ 0..0x80) = self.bytes.get(self.at) {
+            self.at += 1;
+            return Ok(u64::from(byte));
         }
+        let (value, after) = self.long_varint()?;
+        self.at = after;
+        Ok(value)
     }
 
-    fn long_varint(&mut self) -> Result<u64, Malformed> {
+    fn long_varint(self) -> Result<(u64, usize), Malformed> {
         let mut value = 0;
         for (index, &byte) in self.bytes[self.at..].iter().take(10).enumerate() {
             if index == 9 && byte > 1 {
@@ -180,8 +185,7 @@ impl<'a> Reader<'a> {
             }
             value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
-                self.at += index + 1;
-                return Ok(value);
+                return Ok((value, self.at + index + 1));
             }
         }
         Err(self.malformed(if self.bytes.len() - self.at < 10 {
@@ -192,7 +196,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Where the next value of wire type 2 stands; the reader goes on after it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn span(&mut self) -> Result<Span, Malformed> {
         let before = *self;
         let length = self.varint()?;
@@ -226,18 +230,25 @@ impl<'a> Reader<'a> {
     /// Skips the value of a field that is known and not needed.
     #[inline]
     pub(crate) fn skip_value(&mut self, tag: u32, depth: u32) -> Result<(), Malformed> {
-        match tag & 7 {
-            VARINT => self.varint().map(drop),
-            LENGTH => self.span().map(drop),
-            FIXED64 => self.skip_bytes(8),
-            FIXED32 => self.skip_bytes(4),
-            GROUP_START => self.skip_group(tag, depth),
-            GROUP_END => Err(self.malformed(Fault::GroupEnd)),
-            _ => Err(self.malformed(Fault::WireType)),
-        }
+        self.at = self.after_value(tag, depth)?;
+        Ok(())
     }
 
-    fn skip_bytes(&mut self, n_bytes: usize) -> Result<(), Malformed> {
+    fn after_value(mut self, tag: u32, depth: u32) -> Result<usize, Malformed> {
+        match tag & 7 {
+            VARINT => self.varint().map(drop)?,
+            LENGTH => self.span().map(drop)?,
+            FIXED64 => self.skip_bytes(8)?,
+            FIXED32 => self.skip_bytes(4)?,
+            GROUP_START => self.skip_group(tag, depth)?,
+            GROUP_END => return Err(self.malformed(Fault::GroupEnd)),
+            _ => return Err(self.malformed(Fault::WireType)),
+        }
+        Ok(self.at)
+    }
+
+    #[inline]
+    pub(crate) fn skip_bytes(&mut self, n_bytes: usize) -> Result<(), Malformed> {
         if self.bytes.len() - self.at < n_bytes {
             return Err(self.malformed(Fault::FixedCut));
         }

@@ -5,7 +5,9 @@
 
 use std::io::Write;
 
-use super::value::{Pieces, VALUE_DEPTH_MAX, Value, check_key_value, for_each_entry, read_value};
+use super::value::{
+    Pieces, Scalar, VALUE_DEPTH_MAX, Value, check_key_value, for_each_entry, read_value,
+};
 use crate::wire::{Malformed, Span};
 
 /// Appends `value` to `out` as JSON; `false` when that would make `out` longer than `length_max`, and
@@ -39,10 +41,10 @@ impl JsonWriter<'_> {
 
     fn value(&mut self, value: &Value, depth: u32) -> Result<(), Malformed> {
         match value {
-            Value::Text(span) => self.text(*span),
-            Value::Bool(value) => self.put(if *value { b"true" } else { b"false" }),
-            Value::Int(value) => self.number(value),
-            Value::Double(value) if value.is_finite() => self.number(value),
+            Value::Scalar(Scalar::Text(span)) => self.text(*span),
+            Value::Scalar(Scalar::Bool(value)) => self.put(if *value { b"true" } else { b"false" }),
+            Value::Scalar(Scalar::Int(value)) => self.number(value),
+            Value::Scalar(Scalar::Double(value)) if value.is_finite() => self.number(value),
             Value::List(pieces) if depth < VALUE_DEPTH_MAX - 1 => self.list(pieces, depth)?,
             Value::Map(pieces) if depth < VALUE_DEPTH_MAX - 1 => self.map(pieces, depth)?,
             _ => self.put(b"null"),

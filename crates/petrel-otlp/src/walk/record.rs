@@ -4,9 +4,10 @@ use petrel_batch::EventTime;
 
 use super::columns::{Cell, Columns};
 use super::json_text::put_json;
-use super::plan::{Rule, Source, WalkPlan};
+use super::plan::{Rule, Source, WalkPlan, WantedKey};
 use super::value::{
-    KeyValue, Pieces, Value, check_key_value, check_value, read_pieces, read_value,
+    KeyValue, Pieces, Scalar, Value, check_any_key_value, check_value, plain_key_value,
+    plain_value, read_pieces, read_value,
 };
 use crate::wire::{FIXED32, FIXED64, LENGTH, Malformed, Reader, Span, VARINT, tag};
 
@@ -80,13 +81,23 @@ pub(super) fn read_record(
                 fields.n_bodies += 1;
                 check_value(bytes, fields.body, 0)?;
             }
-            ATTRIBUTES => attribute(&check_key_value(bytes, reader.span()?, 0)?)?,
+            ATTRIBUTES => {
+                let entry = reader.span()?;
+                let entry = match plain_key_value(bytes, entry) {
+                    Some(plain) => plain,
+                    None => check_any_key_value(bytes, entry, 0)?,
+                };
+                attribute(&entry)?;
+            }
             TRACE_ID => fields.trace_id = reader.span()?,
             SPAN_ID => fields.span_id = reader.span()?,
             SEVERITY_TEXT | EVENT_NAME => {
                 reader.span()?;
             }
-            DROPPED | FLAGS => reader.skip_value(tag, 0)?,
+            DROPPED => {
+                reader.varint()?;
+            }
+            FLAGS => reader.skip_bytes(4)?,
             other => reader.skip(other, RECORD_FIELDS)?,
         }
     }
@@ -120,19 +131,28 @@ pub(super) fn put_attribute(
     if wanted.columns.is_empty() {
         return Ok(());
     }
-    let cell = match attribute.value(bytes)? {
-        Value::Text(span) => Columns::view(bytes, span),
-        Value::Bool(value) => Cell::Bool(value),
-        Value::Int(value) => Cell::Int(value),
-        Value::Double(value) => Cell::Double(value),
-        Value::Empty | Value::List(_) | Value::Map(_) | Value::Bytes => return Ok(()),
+    let scalar = match attribute.plain(bytes) {
+        Some(plain) => Some(plain),
+        None => attribute.any_scalar(bytes)?,
     };
+    match scalar {
+        Some(Scalar::Text(span)) => put_cell(Columns::view(bytes, span), wanted, columns),
+        Some(Scalar::Bool(value)) => put_cell(Cell::Bool(value), wanted, columns),
+        Some(Scalar::Int(value)) => put_cell(Cell::Int(value), wanted, columns),
+        Some(Scalar::Double(value)) => put_cell(Cell::Double(value), wanted, columns),
+        None => {}
+    }
+    Ok(())
+}
+
+/// Fills the cells of the current row that `wanted` stands for; inlined, as [`Columns::set`] is.
+#[inline(always)]
+fn put_cell(cell: Cell, wanted: &WantedKey, columns: &mut Columns) {
     for &(column, rule) in &wanted.columns {
         if rule == Rule::AsIs || matches!(cell, Cell::Int(1..)) {
             columns.set(column, cell);
         }
     }
-    Ok(())
 }
 
 /// Fills the cells of the current row that come from the record's own fields.
@@ -145,28 +165,33 @@ pub(super) fn put_fields(
     columns: &mut Columns,
 ) -> Result<(), Malformed> {
     for &(column, source) in &plan.record_columns {
-        let cell = match source {
-            Source::EventTime => Some(Cell::Uint(event_time.nanos())),
+        match source {
+            Source::EventTime => columns.set(column, Cell::Uint(event_time.nanos())),
             Source::ObservedTime => {
-                (fields.observed_time != 0).then_some(Cell::Uint(fields.observed_time))
+                if fields.observed_time != 0 {
+                    columns.set(column, Cell::Uint(fields.observed_time));
+                }
             }
-            Source::SeverityNumber => Some(Cell::Uint(u64::from(fields.severity_number))),
-            Source::Body => body(bytes, fields, columns)?,
+            Source::SeverityNumber => {
+                columns.set(column, Cell::Uint(u64::from(fields.severity_number)));
+            }
+            Source::Body => put_body(bytes, fields, column, columns)?,
             Source::TraceId => {
-                let id = id(bytes, fields.trace_id).map(u128::from_be_bytes);
-                id.and_then(|id| hex_id(id, 32, columns))
+                if let Some(id) = id(bytes, fields.trace_id) {
+                    put_hex(u128::from_be_bytes(id), 32, column, columns);
+                }
             }
             Source::SpanId => {
-                let id = id(bytes, fields.span_id).map(u64::from_be_bytes);
-                id.and_then(|id| hex_id(id.into(), 16, columns))
+                if let Some(id) = id(bytes, fields.span_id) {
+                    put_hex(u64::from_be_bytes(id).into(), 16, column, columns);
+                }
             }
             // The low half: the high one is a time in some tracers.
             Source::Trace => {
-                id(bytes, fields.trace_id).map(|id| Cell::Uint(u128::from_be_bytes(id) as u64))
+                if let Some(id) = id(bytes, fields.trace_id) {
+                    columns.set(column, Cell::Uint(u128::from_be_bytes(id) as u64));
+                }
             }
-        };
-        if let Some(cell) = cell {
-            columns.set(column, cell);
         }
     }
     Ok(())
@@ -174,7 +199,26 @@ pub(super) fn put_fields(
 
 /// The body as text: in place, or for anything but text as JSON; none for bytes and for no body.
 #[inline]
-fn body(
+fn put_body(
+    bytes: &[u8],
+    fields: &RecordFields,
+    column: usize,
+    columns: &mut Columns,
+) -> Result<(), Malformed> {
+    if fields.n_bodies == 1
+        && let Some(Scalar::Text(span)) = plain_value(bytes, fields.body)
+    {
+        columns.set(column, Columns::view(bytes, span));
+        return Ok(());
+    }
+    if let Some(cell) = any_body(bytes, fields, columns)? {
+        columns.set(column, cell);
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn any_body(
     bytes: &[u8],
     fields: &RecordFields,
     columns: &mut Columns,
@@ -184,7 +228,7 @@ fn body(
         _ => scattered_body(bytes, fields.record)?,
     };
     Ok(match value {
-        Value::Text(span) => Some(Columns::view(bytes, span)),
+        Value::Scalar(Scalar::Text(span)) => Some(Columns::view(bytes, span)),
         Value::Empty | Value::Bytes => None,
         value => columns.view_beside(|out, length_max| put_json(bytes, &value, length_max, out)),
     })
@@ -210,9 +254,9 @@ fn id<const N: usize>(bytes: &[u8], span: Span) -> Option<[u8; N]> {
     (id != [0; N]).then_some(id)
 }
 
-/// An id as so many digits.
-fn hex_id(id: u128, n_digits: usize, columns: &mut Columns) -> Option<Cell> {
-    columns.view_beside(|out, length_max| {
+/// Fills a cell with an id as so many digits.
+fn put_hex(id: u128, n_digits: usize, column: usize, columns: &mut Columns) {
+    let cell = columns.view_beside(|out, length_max| {
         let fits = out.len() + n_digits <= length_max;
         if fits {
             let digits = (0..n_digits)
@@ -221,5 +265,8 @@ fn hex_id(id: u128, n_digits: usize, columns: &mut Columns) -> Option<Cell> {
             out.extend(digits.map(|digit| b"0123456789abcdef"[digit]));
         }
         fits
-    })
+    });
+    if let Some(cell) = cell {
+        columns.set(column, cell);
+    }
 }

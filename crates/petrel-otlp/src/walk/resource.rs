@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 use super::json_text::put_json;
 use super::pattern::{is_excluded, pattern_keys};
 use super::plan::{ResourceSource, WalkPlan};
-use super::value::{Pieces, Value, check_key_value};
+use super::value::{Pieces, Scalar, Value, check_key_value};
 use crate::wire::{LENGTH, Malformed, Reader, Span, VARINT, tag};
 
 const ATTRIBUTES: u32 = tag(1, LENGTH);
@@ -181,7 +181,7 @@ impl<'a> Attributes<'a> {
     }
 
     fn keep(&mut self, key: &'a [u8], value: Value) {
-        if let Value::Text(span) = value
+        if let Value::Scalar(Scalar::Text(span)) = value
             && std::str::from_utf8(&self.bytes[span.range()]).is_err()
         {
             self.invalid_utf8 += 1;
@@ -199,10 +199,10 @@ impl<'a> Attributes<'a> {
 
     fn cell(&self, key: &str) -> Option<OwnedCell> {
         Some(match self.value(key)? {
-            Value::Bool(value) => OwnedCell::Bool(*value),
-            Value::Int(value) => OwnedCell::Int(*value),
-            Value::Double(value) => OwnedCell::Double(*value),
-            Value::Text(_) => OwnedCell::Text(self.text(key)?),
+            Value::Scalar(Scalar::Bool(value)) => OwnedCell::Bool(*value),
+            Value::Scalar(Scalar::Int(value)) => OwnedCell::Int(*value),
+            Value::Scalar(Scalar::Double(value)) => OwnedCell::Double(*value),
+            Value::Scalar(Scalar::Text(_)) => OwnedCell::Text(self.text(key)?),
             Value::Empty | Value::List(_) | Value::Map(_) | Value::Bytes => return None,
         })
     }
@@ -211,7 +211,7 @@ impl<'a> Attributes<'a> {
     fn text(&self, key: &str) -> Option<String> {
         let value = self.value(key)?;
         let text = match value {
-            Value::Text(span) => Cow::Borrowed(&self.bytes[span.range()]),
+            Value::Scalar(Scalar::Text(span)) => Cow::Borrowed(&self.bytes[span.range()]),
             Value::Empty | Value::Bytes => return None,
             _ => {
                 let mut text = Vec::new();

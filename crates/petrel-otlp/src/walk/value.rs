@@ -2,6 +2,10 @@
 //!
 //! Singular fields that stand twice are merged as protobuf demands: the last scalar wins, two lists
 //! (or maps) in a row are one, a value of another kind in between starts anew.
+//!
+//! Nearly all values are plain: one scalar and nothing else. The walk reads those in line and leaves
+//! what is not plain to functions of its own. One result for both would go through memory, written
+//! part by part and read back whole, which stalls: a quarter of the walk's time went there.
 
 use crate::wire::{FIXED64, LENGTH, Malformed, Reader, Span, VARINT, tag};
 
@@ -73,47 +77,60 @@ impl From<Span> for Pieces {
     }
 }
 
+/// A value without entries, its text left where it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Scalar {
+    Text(Span),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+}
+
 /// An `AnyValue`, its text and its entries left where they are.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     /// No value at all, or one that has no meaning on logs (`string_value_strindex`).
     Empty,
-    Text(Span),
-    Bool(bool),
-    Int(i64),
-    Double(f64),
+    Scalar(Scalar),
     List(Pieces),
     Map(Pieces),
     Bytes,
 }
 
-/// A value as nearly all are: one scalar and nothing else, a text of less than 128 bytes.
-#[inline]
-fn plain_value(bytes: &[u8], value: Span) -> Option<Value> {
+/// A value as nearly all are: one scalar and nothing else, a text of less than 16 KiB.
+#[inline(always)]
+pub(crate) fn plain_value(bytes: &[u8], value: Span) -> Option<Scalar> {
     match bytes[value.range()] {
         [0x0a, length @ 0..0x80, ref text @ ..] if text.len() == length as usize => {
-            Some(Value::Text(Span {
+            Some(Scalar::Text(Span {
                 start: value.start + 2,
                 end: value.end,
             }))
         }
-        [0x18, low @ 0..0x80] => Some(Value::Int(i64::from(low))),
+        [0x0a, low @ 0x80..=0xff, high @ 0..0x80, ref text @ ..]
+            if text.len() == usize::from(low & 0x7f) | usize::from(high) << 7 =>
+        {
+            Some(Scalar::Text(Span {
+                start: value.start + 3,
+                end: value.end,
+            }))
+        }
+        [0x18, low @ 0..0x80] => Some(Scalar::Int(i64::from(low))),
         [0x18, low @ 0x80..=0xff, high @ 0..0x80] => {
-            Some(Value::Int(i64::from(low & 0x7f) | i64::from(high) << 7))
+            Some(Scalar::Int(i64::from(low & 0x7f) | i64::from(high) << 7))
         }
         [0x21, a, b, c, d, e, f, g, h] => {
-            Some(Value::Double(f64::from_le_bytes([a, b, c, d, e, f, g, h])))
+            Some(Scalar::Double(f64::from_le_bytes([a, b, c, d, e, f, g, h])))
         }
-        [0x10, value @ 0..0x80] => Some(Value::Bool(value != 0)),
+        [0x10, value @ 0..0x80] => Some(Scalar::Bool(value != 0)),
         _ => None,
     }
 }
 
 /// Reads a value whose framing was checked and that stands in one piece.
-#[inline]
 pub(crate) fn read_value(bytes: &[u8], value: Span) -> Result<Value, Malformed> {
     match plain_value(bytes, value) {
-        Some(value) => Ok(value),
+        Some(scalar) => Ok(Value::Scalar(scalar)),
         None => read_pieces(bytes, &value.into()),
     }
 }
@@ -131,10 +148,10 @@ fn merge_value(bytes: &[u8], piece: Span, value: &mut Value) -> Result<(), Malfo
     let mut reader = Reader::of(bytes, piece);
     while let Some(tag) = reader.tag()? {
         *value = match tag {
-            TEXT => Value::Text(reader.span()?),
-            BOOL => Value::Bool(reader.varint()? != 0),
-            INT => Value::Int(reader.varint()? as i64),
-            DOUBLE => Value::Double(f64::from_bits(reader.fixed64()?)),
+            TEXT => Value::Scalar(Scalar::Text(reader.span()?)),
+            BOOL => Value::Scalar(Scalar::Bool(reader.varint()? != 0)),
+            INT => Value::Scalar(Scalar::Int(reader.varint()? as i64)),
+            DOUBLE => Value::Scalar(Scalar::Double(f64::from_bits(reader.fixed64()?))),
             LIST => match std::mem::replace(value, Value::Empty) {
                 Value::List(mut pieces) => {
                     pieces.push(reader.span()?);
@@ -226,12 +243,29 @@ pub(crate) struct KeyValue {
 
 impl KeyValue {
     /// Its value.
-    #[inline]
     pub(crate) fn value(&self, bytes: &[u8]) -> Result<Value, Malformed> {
         if self.scattered.is_empty() {
             return read_value(bytes, self.value);
         }
         self.scattered_value(bytes)
+    }
+
+    /// Its value when that is plain.
+    #[inline]
+    pub(crate) fn plain(&self, bytes: &[u8]) -> Option<Scalar> {
+        if !self.scattered.is_empty() {
+            return None;
+        }
+        plain_value(bytes, self.value)
+    }
+
+    /// Its value when that is a scalar, plain or not.
+    #[cold]
+    pub(crate) fn any_scalar(&self, bytes: &[u8]) -> Result<Option<Scalar>, Malformed> {
+        Ok(match self.value(bytes)? {
+            Value::Scalar(scalar) => Some(scalar),
+            Value::Empty | Value::List(_) | Value::Map(_) | Value::Bytes => None,
+        })
     }
 
     #[cold]
@@ -249,9 +283,10 @@ impl KeyValue {
     }
 }
 
-/// Key and value where each stands once, in either order, with a length of one byte.
-#[inline]
-fn plain_key_value(bytes: &[u8], entry: Span) -> Option<(Span, Span)> {
+/// A `KeyValue` as nearly all are: a key and a plain value in either order, each with a length of one
+/// byte.
+#[inline(always)]
+pub(crate) fn plain_key_value(bytes: &[u8], entry: Span) -> Option<KeyValue> {
     let [first_tag, first_length @ 0..0x80, ref rest @ ..] = bytes[entry.range()] else {
         return None;
     };
@@ -271,28 +306,34 @@ fn plain_key_value(bytes: &[u8], entry: Span) -> Option<(Span, Span)> {
         start: first.end + 2,
         end: entry.end,
     };
-    match (u32::from(first_tag), u32::from(second_tag)) {
-        (KEY, VALUE) => Some((first, second)),
-        (VALUE, KEY) => Some((second, first)),
-        _ => None,
-    }
-}
-
-/// Checks the framing of a `KeyValue` and of all in it; answers where its parts are.
-#[inline]
-pub(crate) fn check_key_value(bytes: &[u8], span: Span, depth: u32) -> Result<KeyValue, Malformed> {
-    let Some((key, value)) = plain_key_value(bytes, span) else {
-        return check_any_key_value(bytes, span, depth);
+    let (key, value) = match (u32::from(first_tag), u32::from(second_tag)) {
+        (KEY, VALUE) => (first, second),
+        (VALUE, KEY) => (second, first),
+        _ => return None,
     };
-    check_value(bytes, value, depth)?;
-    Ok(KeyValue {
+    plain_value(bytes, value)?;
+    Some(KeyValue {
         key,
         value,
         scattered: Span::default(),
     })
 }
 
-fn check_any_key_value(bytes: &[u8], span: Span, depth: u32) -> Result<KeyValue, Malformed> {
+/// Checks the framing of a `KeyValue` and of all in it; answers where its parts are.
+pub(crate) fn check_key_value(bytes: &[u8], span: Span, depth: u32) -> Result<KeyValue, Malformed> {
+    match plain_key_value(bytes, span) {
+        Some(plain) => Ok(plain),
+        None => check_any_key_value(bytes, span, depth),
+    }
+}
+
+/// Checks any `KeyValue`, most often one that is not plain.
+#[inline(never)]
+pub(crate) fn check_any_key_value(
+    bytes: &[u8],
+    span: Span,
+    depth: u32,
+) -> Result<KeyValue, Malformed> {
     let mut reader = Reader::of(bytes, span);
     let mut found = KeyValue {
         key: Span::default(),
