@@ -22,7 +22,7 @@ pub use self::queue::{Queue, QueueSettings, QueueStatus};
 
 /// A way out for one kind of telemetry.
 #[derive(Clone, Debug)]
-pub enum Delivery {
+pub enum Way {
     /// Requests end here, each with success.
     Nowhere,
     /// Sent while the sender waits.
@@ -31,7 +31,7 @@ pub enum Delivery {
     Queued(std::sync::Arc<Queue>),
 }
 
-impl Delivery {
+impl Way {
     /// Takes a request that its sender waits with for at most `timeout`.
     ///
     /// # Errors

@@ -226,7 +226,7 @@ impl Inline {
         taken: Taken,
     ) -> Result<ExportReply, Refusal> {
         let signal = received.signal;
-        let delivery = pipeline.ways.of(signal).ok_or_else(|| no_way(signal))?;
+        let way = pipeline.ways.of(signal).ok_or_else(|| no_way(signal))?;
         let timeout = received.timeout;
         let metadata: Metadata = received.metadata.as_slice().into();
         let outgoing = |body: Bytes, n_items, streams| Outgoing {
@@ -242,13 +242,13 @@ impl Inline {
         match taken {
             Taken::AsItIs(n_items, streams) => {
                 let outgoing = outgoing(received.request.clone(), n_items, streams);
-                delivery.send(outgoing, timeout).await
+                way.send(outgoing, timeout).await
             }
             Taken::Read(mut walked, n_items, streams, arrival, Mode::Observe) => {
                 let outgoing = outgoing(walked.request.clone(), n_items, streams);
                 // Nothing is added, so no answer is waited for.
                 let analysing = self.analyse(pipeline, &mut walked, arrival, Mode::Observe);
-                let (outcome, _) = tokio::join!(delivery.send(outgoing, timeout), analysing);
+                let (outcome, _) = tokio::join!(way.send(outgoing, timeout), analysing);
                 outcome
             }
             Taken::Read(mut walked, n_items, streams, arrival, mode) => {
@@ -257,9 +257,7 @@ impl Inline {
                 let body = self.enriched(*walked, edits);
                 received.in_flight.shrink(n_held);
                 received.in_flight.hold(body.len().saturating_sub(n_bytes));
-                delivery
-                    .send(outgoing(body, n_items, streams), timeout)
-                    .await
+                way.send(outgoing(body, n_items, streams), timeout).await
             }
         }
     }

@@ -10,13 +10,13 @@ use petrel_otlp::export::Exporter;
 use tokio::time::Instant;
 
 use crate::config::{self, Config, QueueMode};
-use crate::delivery::{Delivery, Exit, Queue, QueueSettings, QueueStatus, left_in};
+use crate::delivery::{Exit, Queue, QueueSettings, QueueStatus, Way, left_in};
 use crate::telemetry::name;
 
 /// Where each kind of telemetry goes.
 #[derive(Clone, Debug, Default)]
 pub struct Ways {
-    by_signal: BTreeMap<Signal, Delivery>,
+    by_signal: BTreeMap<Signal, Way>,
     /// Where anomaly events go; none = they are printed.
     pub anomalies: Option<Exit>,
     queues: BTreeMap<String, Arc<Queue>>,
@@ -62,27 +62,27 @@ impl Ways {
                     signal.name()
                 );
             };
-            let delivery = ways.delivery(id, exporter, &exit, before)?;
-            ways.by_signal.insert(signal, delivery);
+            let way = ways.way(id, exporter, &exit, before)?;
+            ways.by_signal.insert(signal, way);
         }
         if config.exporters.is_empty() {
-            ways.by_signal.insert(Signal::Logs, Delivery::Nowhere);
+            ways.by_signal.insert(Signal::Logs, Way::Nowhere);
         }
         let anomalies = pipelines.anomalies.as_ref();
         ways.anomalies = anomalies.and_then(|id| ways.exits.get(id).cloned());
         Ok(ways)
     }
 
-    fn delivery(
+    fn way(
         &mut self,
         id: &str,
         exporter: &config::Exporter,
         exit: &Exit,
         before: Option<&Self>,
-    ) -> anyhow::Result<Delivery> {
+    ) -> anyhow::Result<Way> {
         let mode = in_own_directory(&exporter.queue.mode, id);
         if mode == QueueMode::Wait {
-            return Ok(Delivery::Wait(exit.clone()));
+            return Ok(Way::Wait(exit.clone()));
         }
         let standing = before.and_then(|before| before.queues.get(id));
         let queue = match (self.queues.get(id), standing) {
@@ -95,7 +95,7 @@ impl Ways {
             }
         };
         self.queues.insert(id.to_owned(), Arc::clone(&queue));
-        Ok(Delivery::Queued(queue))
+        Ok(Way::Queued(queue))
     }
 
     /// The configuration is in force: queues that went on from before send through the new exporters.
@@ -117,7 +117,7 @@ impl Ways {
 
     /// The way out of a signal; `None` when none is configured.
     #[must_use]
-    pub fn of(&self, signal: Signal) -> Option<&Delivery> {
+    pub fn of(&self, signal: Signal) -> Option<&Way> {
         self.by_signal.get(&signal)
     }
 
