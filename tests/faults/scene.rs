@@ -345,6 +345,10 @@ impl Scene {
     pub(crate) fn balance_allowing(&mut self, fault: &str, told: &Told, most: u64) -> Row {
         tokio::task::block_in_place(|| {
             let deadline = wait::Deadline::after(ARRIVAL);
+            // A Collector that found nobody for long waits longer still before it sends what it has.
+            while self.row(fault, told, most).lost > 0 && !deadline.is_over() {
+                wait::a_moment();
+            }
             let mut n_arrived = usize::MAX;
             let quiet = match self.plan.upstream {
                 Upstream::Collector => QUIET_BEHIND_COLLECTOR,
