@@ -17,7 +17,7 @@ use crate::table::Row;
 use crate::wait;
 
 /// How long what was acknowledged may take to arrive once the fault is over.
-const ARRIVAL: Duration = Duration::from_secs(120);
+const ARRIVAL: Duration = Duration::from_secs(240);
 /// Of what may be lost nothing more arrives when nothing did for so long.
 const QUIET: Duration = Duration::from_secs(2);
 /// The same behind a Collector, which waits so long before it connects again.
