@@ -171,7 +171,7 @@ async fn a_detector_is_switched() {
     });
 
     let said = scene.front.tell(&["detector", "disable", "novelty"]);
-    assert!(said.contains("novelty is off"), "{said}");
+    assert!(said.contains("novelty is off until Petrel ends"), "{said}");
     assert_eq!(off("novelty"), 1.0);
     let out = scene.sends(&order(2)).await;
     assert!(records_of(out)[0].is_enriched(), "the rest goes on");
@@ -241,9 +241,13 @@ async fn what_is_switched_outlives_a_crash() {
         metrics.sum("petrel_detector_switched_off", &[("detector", "novelty")]),
         1.0
     );
+
+    // One that is configured no more is taken back all the same.
+    let front = front.crashes(&format!(
+        "{config}detectors: {{ novelty: {{ enabled: false }} }}\n"
+    ));
     front.tell(&["detector", "enable", "novelty"]);
     front.tell(&["mode", "configured"]);
-
     let front = front.crashes(&config);
     let status = front.status();
     assert_eq!(status["detectors_off"], serde_json::json!([]));
@@ -288,7 +292,8 @@ async fn status_says_what_is_wrong() {
     let text = wait::until("nothing to be wrong", wait::SOON, || {
         Some(front.tell(&["status"])).filter(|text| !text.contains("attention"))
     });
-    assert!(text.contains("exporter otlp_grpc: to "), "{text}");
+    let line = "exporter otlp_grpc: anomalies, logs to ";
+    assert!(text.contains(line), "{text}");
     let said = front.petrel.stderr();
     assert!(said.contains("takes logs again"), "{said}");
     assert!(front.petrel.stop().success());

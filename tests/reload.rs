@@ -466,9 +466,10 @@ async fn errors_of_a_reload_are_json_where_logs_are() {
     assert!(front.petrel.stop().success());
 }
 
-/// Requests that were accepted into a file are not forgotten in silence when the file says no more of it.
+/// Requests that were accepted into a file are not forgotten when the configuration says no more of it, and
+/// leave when it does again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_is_left_behind_is_told_of() {
+async fn a_queue_that_is_taken_away_keeps_what_it_has() {
     let (scratch, ports) = (Scratch::new("left"), Ports::new());
     let (nobody, directory) = (wait::free_address(), scratch.directory("queue"));
     let config = |queue: &str| {
@@ -482,12 +483,21 @@ async fn a_queue_that_is_left_behind_is_told_of() {
             directory.display(),
         )
     };
-    let queued = config(", sending_queue: { wait_for_result: false, storage: file_storage }");
+    let queued = config(
+        ", retry_on_failure: { initial_interval: 100ms, max_interval: 200ms }, sending_queue: { wait_for_result: false, storage: file_storage }",
+    );
     let direct = config("");
     let front = Front::start(scratch, ports, &queued);
     let request = records::request("shop", vec![LogRecord::default()]);
     let mut client = Grpc::new(&front.ports.grpc);
     client.export(&request).await.expect("the file takes it");
+
+    let waiting = |front: &Front, queue: &str| front.status()["queues"][queue]["requests"].clone();
+    front.reloads(&direct);
+    assert_eq!(waiting(&front, "otlp_grpc (retired)"), 1);
+    front.reloads(&queued);
+    assert_eq!(waiting(&front, "otlp_grpc"), 1);
+    front.reloads(&direct);
     let Front {
         petrel,
         scratch,
@@ -498,10 +508,22 @@ async fn a_queue_that_is_left_behind_is_told_of() {
     let front = Front::start(scratch, ports, &direct);
     let said = front.petrel.stderr();
     assert!(
-        said.contains("no exporter has") && said.contains("n_requests=1"),
+        said.contains("1 requests that were accepted wait in the file of a queue"),
         "{said}"
     );
     let left = [("reason", "left")];
     assert_eq!(front.metrics().sum("petrel_queue_file_errors", &left), 1.0);
+    front.reloads(&queued);
+    let kept = sink::keep(&nobody, || Ok(()));
+    wait::until("what waited to arrive", wait::SOON, || {
+        (kept.requests().len() == 1).then_some(())
+    });
+    wait::until("the queue to be empty", wait::SOON, || {
+        (waiting(&front, "otlp_grpc") == 0).then_some(())
+    });
+    // Empty, it is ended, and its file is free for who comes next.
+    front.reloads(&direct);
+    front.reloads(&direct);
+    front.reloads(&queued);
     assert!(front.petrel.stop().success());
 }

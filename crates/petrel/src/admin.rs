@@ -2,6 +2,7 @@
 //! switches for people on this host.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -26,6 +27,7 @@ use crate::{status, telemetry};
 #[derive(Debug, Default)]
 pub struct Shared {
     source: ArcSwapOption<status::Source>,
+    is_ending: AtomicBool,
 }
 
 impl Shared {
@@ -36,6 +38,7 @@ impl Shared {
 
     /// Requests are no longer taken.
     pub fn is_ending(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
         self.source.store(None);
     }
 }
@@ -92,8 +95,11 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
     if shared.source.load().is_some() {
         return (StatusCode::OK, "{\"status\":\"StatusOK\"}\n").into_response();
     }
-    let starting = "{\"status\":\"StatusStarting\"}\n";
-    (StatusCode::SERVICE_UNAVAILABLE, starting).into_response()
+    let body = match shared.is_ending.load(Ordering::Relaxed) {
+        true => "{\"status\":\"StatusStopping\"}\n",
+        false => "{\"status\":\"StatusStarting\"}\n",
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }
 
 fn admin_routes(shared: Arc<Shared>) -> Router {
@@ -155,11 +161,11 @@ async fn switch_mode(
             return problem(StatusCode::BAD_REQUEST, detail);
         }
     };
-    source.switch_mode(mode).await;
+    let is_kept = source.switch_mode(mode).await;
     let (mode, is_switched) = source.mode();
     let mode = mode.name();
     tracing::warn!(mode, switched = is_switched, "the mode was switched");
-    Json(json!({"mode": mode, "mode_is_switched": is_switched})).into_response()
+    Json(json!({"mode": mode, "mode_is_switched": is_switched, "is_kept": is_kept})).into_response()
 }
 
 async fn switch_detector(
@@ -170,16 +176,19 @@ async fn switch_detector(
     let Some(source) = shared.source.load_full() else {
         return not_running();
     };
-    if let Err(reason) = source.switch_detector(&name, wanted.enabled).await {
-        let detail = format!("{reason}; `petrel status` lists those that are");
-        return problem(StatusCode::NOT_FOUND, &detail);
-    }
+    let is_kept = match source.switch_detector(&name, wanted.enabled).await {
+        Ok(is_kept) => is_kept,
+        Err(reason) => {
+            let detail = format!("{reason}; `petrel status` lists those that are");
+            return problem(StatusCode::NOT_FOUND, &detail);
+        }
+    };
     tracing::warn!(
         detector = name,
         enabled = wanted.enabled,
         "a detector was switched"
     );
-    Json(json!({"detector": name, "enabled": wanted.enabled})).into_response()
+    Json(json!({"detector": name, "enabled": wanted.enabled, "is_kept": is_kept})).into_response()
 }
 
 fn not_running() -> Response {

@@ -53,7 +53,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what a running Petrel knows, lacks, skips and holds
     Status(StatusArgs),
-    /// Switch how much a running Petrel does, until it is switched back or ends
+    /// Switch how much a running Petrel does, until it is switched back
     Mode(ModeArgs),
     /// Switch one detector of a running Petrel off or on
     #[command(subcommand)]

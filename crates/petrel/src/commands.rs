@@ -33,7 +33,8 @@ pub fn mode(admin: &AdminArgs, mode: &str) -> anyhow::Result<ExitCode> {
     let answer = client(admin)?.post("/api/v1/mode", &wanted);
     finish(admin, answer, |answer| {
         let mode = answer["mode"].as_str().unwrap_or_default();
-        print(&format!("mode: {mode}\n"))
+        let until = until(answer, answer["mode_is_switched"] == true);
+        print(&format!("mode: {mode}{until}\n"))
     })
 }
 
@@ -44,10 +45,19 @@ pub fn mode(admin: &AdminArgs, mode: &str) -> anyhow::Result<ExitCode> {
 pub fn switch_detector(args: &SwitchArgs, enabled: bool) -> anyhow::Result<ExitCode> {
     let path = format!("/api/v1/detectors/{}", args.name);
     let answer = client(&args.admin)?.post(&path, &SwitchDetector { enabled });
-    finish(&args.admin, answer, |_| {
+    finish(&args.admin, answer, |answer| {
         let now = if enabled { "on" } else { "off" };
-        print(&format!("detector {} is {now}\n", args.name))
+        let until = until(answer, !enabled);
+        print(&format!("detector {} is {now}{until}\n", args.name))
     })
+}
+
+/// How long a switch lasts, where that is not until it is taken back.
+fn until(answer: &serde_json::Value, is_switched: bool) -> &'static str {
+    match is_switched && answer["is_kept"] == false {
+        true => " until Petrel ends (state.directory would keep it over restarts)",
+        false => "",
+    }
 }
 
 fn client(admin: &AdminArgs) -> anyhow::Result<Client> {

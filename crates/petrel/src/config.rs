@@ -226,6 +226,7 @@ fn read_config(
         Some(pipelines) => pipelines,
         None => service::without_service(&config.exporters, report),
     };
+    service::check_endpoints(&config.exporters, &config.pipelines, report);
     read_detection(&mut top, &mut config, report);
     read_operation(&mut top, &mut config, memory_total, report);
     let own = config

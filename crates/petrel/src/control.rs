@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tokio::sync::{Mutex, MutexGuard};
+
 use crate::config::Mode;
 use crate::telemetry::name;
 
@@ -12,6 +14,7 @@ pub struct Control {
     configured: AtomicU8,
     /// [`NOT_SET`], or a mode in place of the configured one.
     switched: AtomicU8,
+    turn: Mutex<()>,
 }
 
 const NOT_SET: u8 = u8::MAX;
@@ -23,6 +26,7 @@ impl Control {
         let control = Self {
             configured: AtomicU8::new(index(configured)),
             switched: AtomicU8::new(switched.map_or(NOT_SET, index)),
+            turn: Mutex::new(()),
         };
         control.report();
         control
@@ -42,6 +46,12 @@ impl Control {
             NOT_SET => None,
             switched => Some(mode(switched)),
         }
+    }
+
+    /// Whoever switches something, or brings another configuration into force, does so while it holds
+    /// this: one at a time.
+    pub async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// The configuration says something else from now on.

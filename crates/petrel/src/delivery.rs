@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use petrel_otlp::receive::{ExportReply, Refusal};
 
-pub use self::exit::Exit;
-pub use self::journal::left_in;
+pub use self::exit::{Exit, Losses};
+pub use self::journal::{Left, left_in};
 pub use self::line::{Capacity, Load};
 pub use self::outgoing::{Head, Metadata, Outgoing, StreamSet};
 pub use self::queue::{Queue, QueueSettings, QueueStatus};

@@ -318,14 +318,11 @@ impl Handler for Inline {
 
     fn refused(&self, refusal: &Refusal, signal: Signal, transport: Transport) {
         let (signal, transport_name) = (signal.name(), transport.name());
-        match refusal.code {
-            // Somebody's token is wrong, or somebody tries.
-            Code::Unauthenticated => {
-                tracing::warn!(%refusal, signal, transport = transport_name, "a request was refused");
-            }
-            _ => {
-                tracing::debug!(%refusal, signal, transport = transport_name, "a request was refused");
-            }
+        // What comes again is no news; what its sender has to mend is.
+        if refusal.is_retryable() {
+            tracing::debug!(%refusal, signal, transport = transport_name, "a request was refused");
+        } else {
+            tracing::warn!(%refusal, signal, transport = transport_name, "a request was refused for good");
         }
         count_request(transport.name(), "refused");
     }

@@ -19,7 +19,7 @@ use self::background::Background;
 use crate::analysis::{Analysis, Start};
 use crate::config::{self, Config, Mode};
 use crate::control::{Control, report_detector};
-use crate::delivery::{Exit, Queue};
+use crate::delivery::Exit;
 use crate::detectors::Detectors;
 use crate::events::{self, send_events};
 use crate::inline::Inline;
@@ -50,8 +50,6 @@ pub struct Running {
     events: JoinHandle<()>,
     background: Background,
     loader: Arc<Loader>,
-    /// Queues that nobody hands anything to any more; they end when they are empty.
-    retired: Vec<(String, Arc<Queue>)>,
 }
 
 impl Running {
@@ -100,7 +98,6 @@ impl Running {
             events,
             background: Background::default(),
             loader: detectors.loader(),
-            retired: Vec::new(),
         };
         running.start_background(detectors, module_info);
         Ok(running)
@@ -165,8 +162,7 @@ impl Running {
         }
         let pipeline = self.inline.pipeline();
         let mut queues = JoinSet::new();
-        let retired = std::mem::take(&mut self.retired).into_iter();
-        for (id, queue) in pipeline.ways.all_queues().chain(retired) {
+        for (id, queue) in pipeline.ways.all_queues() {
             queues.spawn(async move { drain_queue(&id, &queue, deadline).await });
         }
         queues.join_all().await;

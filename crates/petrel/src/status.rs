@@ -105,37 +105,43 @@ impl Source {
         (self.control.mode(), self.control.switched().is_some())
     }
 
-    /// Switches to a mode, or back to the configured one.
-    pub async fn switch_mode(&self, mode: Option<Mode>) {
+    /// Switches to a mode, or back to the configured one; whether that outlives the process.
+    pub async fn switch_mode(&self, mode: Option<Mode>) -> bool {
+        let _turn = self.control.turn().await;
         self.control.switch(mode);
-        self.keep_switches().await;
+        self.keep_switches().await
     }
 
-    /// Switches a detector off or on.
+    /// Switches a detector off or on; whether that outlives the process.
     ///
     /// # Errors
-    /// When none of that name runs.
-    pub async fn switch_detector(&self, detector: &str, is_on: bool) -> Result<(), String> {
+    /// When none of that name runs, and none is switched off.
+    pub async fn switch_detector(&self, detector: &str, is_on: bool) -> Result<bool, String> {
+        let _turn = self.control.turn().await;
         let analysis = Arc::clone(&self.inline.pipeline().analysis);
         analysis.set_detector_enabled(detector, is_on).await?;
         report_detector(detector, is_on);
-        self.keep_switches().await;
-        Ok(())
+        Ok(self.keep_switches().await)
     }
 
-    /// What is switched holds after a restart too. It is in force in any case.
-    async fn keep_switches(&self) {
-        let Some(store) = &self.store else { return };
+    /// Writes what is switched, so that it holds after a restart too, where state is kept; whether it is
+    /// written. It is in force in any case.
+    async fn keep_switches(&self) -> bool {
+        let Some(store) = &self.store else {
+            return false;
+        };
         let switches = Switches {
             mode: self.control.switched().map(|mode| mode.name().to_owned()),
             detectors_off: self.inline.pipeline().analysis.disabled_detectors(),
         };
-        if let Err(error) = persist::write_switches(Arc::clone(store), switches).await {
+        let written = persist::write_switches(Arc::clone(store), switches).await;
+        if let Err(error) = &written {
             tracing::error!(
                 "what was switched is forgotten at a restart, it could not be written: {error:#}"
             );
             metrics::counter!(name::SNAPSHOT_ERRORS).increment(1);
         }
+        written.is_ok()
     }
 
     /// How it is now.

@@ -20,7 +20,7 @@ use crate::compress::{Packing, pack, unpack};
 use crate::json::protobuf_to_json;
 use crate::reply::ExportReply;
 use crate::signal::Signal;
-use crate::status::Refusal;
+use crate::status::{Code, Refusal};
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -32,8 +32,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 const COLLECTOR_TOO_LARGE: &str = "request body too large";
 
 pub(super) struct HttpExporter {
-    /// In the order of [`Signal::ALL`].
-    hops: [Hop; 3],
+    /// In the order of [`Signal::ALL`]; none = without an endpoint.
+    hops: [Option<Hop>; 3],
     compression: Compression,
     encoding: Encoding,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -47,16 +47,21 @@ struct Hop {
 
 impl HttpExporter {
     pub(super) fn new(settings: &ExporterSettings) -> Result<Self, EndpointError> {
-        let mut hops: Vec<Hop> = Vec::new();
+        let mut hops: Vec<Option<Hop>> = Vec::new();
         for signal in Signal::ALL {
             let endpoint = settings.endpoints.of(signal);
+            if endpoint.is_empty() {
+                hops.push(None);
+                continue;
+            }
             let target = Target::new(Protocol::Http, endpoint, signal, settings.tls.is_some())?;
-            let same = hops.iter().find(|hop| hop.target.is_same_hop(&target));
+            let mut known = hops.iter().flatten();
+            let same = known.find(|hop| hop.target.is_same_hop(&target));
             let client = match same {
                 Some(hop) => hop.client.clone(),
                 None => client(&target, settings)?,
             };
-            hops.push(Hop { target, client });
+            hops.push(Some(Hop { target, client }));
         }
         let hops = hops
             .try_into()
@@ -77,8 +82,14 @@ impl HttpExporter {
         request: Bytes,
         headers: Headers,
     ) -> Result<ExportReply, ExportError> {
-        let hop = &self.hops[signal as usize];
-        let request = self.request(signal, request, headers)?;
+        let Some(hop) = &self.hops[signal as usize] else {
+            let message = format!("the exporter has no endpoint for {}", signal.name());
+            return Err(ExportError::Permanent(Refusal::new(
+                Code::Unimplemented,
+                message,
+            )));
+        };
+        let request = self.request(hop, signal, request, headers)?;
         let response = hop.client.request(request).await;
         let response = response.map_err(|error| hop.failure(&error))?;
         let (parts, body) = response.into_parts();
@@ -98,6 +109,7 @@ impl HttpExporter {
 
     fn request(
         &self,
+        hop: &Hop,
         signal: Signal,
         body: Bytes,
         own_headers: Headers,
@@ -112,7 +124,7 @@ impl HttpExporter {
         };
         let mut request = Request::new(Full::new(pack(self.compression, body)));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.hops[signal as usize].target.uri.clone();
+        *request.uri_mut() = hop.target.uri.clone();
         let headers = request.headers_mut();
         for (name, value) in self.headers.iter().cloned().chain(own_headers) {
             headers.insert(name, value);

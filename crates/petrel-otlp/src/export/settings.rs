@@ -102,6 +102,18 @@ impl Endpoints {
     }
 }
 
+impl Endpoints {
+    /// Those of an exporter that has none yet.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            logs: String::new(),
+            traces: String::new(),
+            metrics: String::new(),
+        }
+    }
+}
+
 /// The Collector's `keepalive` of clients: HTTP/2 connections are asked whether they are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientKeepalive {

@@ -151,18 +151,23 @@ impl InFlight {
     /// # Errors
     /// A retryable [`Refusal`] when they are too many.
     pub fn grow(&mut self, n_bytes: usize) -> Result<(), Refusal> {
-        self.hold(n_bytes);
-        match self.gate.in_flight.load(Ordering::Relaxed) > self.bytes_max() {
-            true => Err(self.refusal()),
-            false => Ok(()),
+        let before = self.add(n_bytes);
+        if before.saturating_add(n_bytes) > self.bytes_max() {
+            return Err(self.refusal());
         }
+        Ok(())
     }
 
     /// Counts `n_bytes` more that are held already, whether there is room or not: who comes next is
     /// refused.
     pub fn hold(&mut self, n_bytes: usize) {
-        self.gate.in_flight.fetch_add(n_bytes, Ordering::Relaxed);
+        self.add(n_bytes);
+    }
+
+    /// Counts `n_bytes` more; how much was in flight before.
+    fn add(&mut self, n_bytes: usize) -> usize {
         self.n_bytes += n_bytes;
+        self.gate.in_flight.fetch_add(n_bytes, Ordering::Relaxed)
     }
 
     /// Takes `n_bytes` out of the count that are no longer held.

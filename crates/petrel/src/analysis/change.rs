@@ -55,7 +55,12 @@ impl Analysis {
     /// When none of that name runs.
     pub async fn set_detector_enabled(&self, name: &str, is_enabled: bool) -> Result<(), String> {
         if !self.is_running(name) {
-            return Err(format!("no detector {name} is running"));
+            let mut roster = self.roster.write().unwrap_or_else(PoisonError::into_inner);
+            // One that was switched off and is configured no more.
+            return match is_enabled && roster.disabled.remove(name) {
+                true => Ok(()),
+                false => Err(format!("no detector {name} is running")),
+            };
         }
         {
             // First, so that a worker that is made anew meanwhile knows it too.

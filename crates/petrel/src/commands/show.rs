@@ -1,5 +1,6 @@
 //! The status of a running Petrel as text for people.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -64,12 +65,17 @@ fn write_all(out: &mut String, status: &Value) -> std::fmt::Result {
 
 fn write_exporters(out: &mut String, status: &Value) -> std::fmt::Result {
     for (id, exporter) in status["exporters"].as_object().into_iter().flatten() {
-        let endpoint = text_of(&exporter["endpoint"]);
         let now = match exporter["trouble"].is_string() {
             true => ", which takes nothing for now",
             false => "",
         };
-        writeln!(out, "exporter {id}: to {endpoint}{now}")?;
+        let mut to: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (what, endpoint) in exporter["endpoints"].as_object().into_iter().flatten() {
+            to.entry(text_of(endpoint)).or_default().push(what);
+        }
+        for (endpoint, what) in to {
+            writeln!(out, "exporter {id}: {} to {endpoint}{now}", what.join(", "))?;
+        }
     }
     Ok(())
 }
@@ -104,6 +110,12 @@ fn write_troubles(out: &mut String, status: &Value) -> std::fmt::Result {
         if let Some(trouble) = exporter["trouble"].as_str() {
             troubles.push(format!(
                 "exporter {id}: the next hop takes nothing for now: {trouble}"
+            ));
+        }
+        if let Some(lost) = exporter["lost"]["items"].as_u64().filter(|lost| *lost > 0) {
+            let why = text_of(&exporter["lost"]["last_reason"]);
+            troubles.push(format!(
+                "exporter {id}: {lost} items that were accepted are lost, the next hop refused them: {why}"
             ));
         }
     }

@@ -1,6 +1,6 @@
 //! The exporter that `OTEL_EXPORTER_OTLP_*` describe, as every SDK reads them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,7 +56,8 @@ pub fn exporter_from_env(
         for error in &mut errors {
             error.span = None;
         }
-        errors.dedup();
+        let mut seen = BTreeSet::new();
+        errors.retain(|error| seen.insert(error.message.clone()));
         return Err(errors);
     }
     found.pipelines.anomalies.clone_from(&found.pipelines.logs);

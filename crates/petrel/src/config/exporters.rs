@@ -131,9 +131,10 @@ fn read_endpoints(
         is_tls = Some(with_tls);
         Some(endpoint)
     };
-    if let Some(endpoint) = read(section, "endpoint", report) {
-        settings.endpoints = Endpoints::under(protocol, &endpoint);
-    }
+    settings.endpoints = match read(section, "endpoint", report) {
+        Some(endpoint) => Endpoints::under(protocol, &endpoint),
+        None => Endpoints::none(),
+    };
     if protocol == Protocol::Http {
         let endpoints = &mut settings.endpoints;
         for (key, target) in [

@@ -1,5 +1,7 @@
 //! The configuration that holds, as YAML: what the file says over the defaults, secrets redacted.
 
+use petrel_otlp::Signal;
+
 use super::default_file;
 use super::exporters::protocol_of;
 use super::model::Config;
@@ -74,9 +76,18 @@ fn from_environment(tree: &Tree, config: &Config) -> String {
         return String::new();
     }
     let mut out = String::new();
-    for (id, exporter) in &config.exporters {
-        let endpoint = &exporter.settings.endpoints.logs;
-        out += &format!("# by OTEL_EXPORTER_OTLP_*: exporter {id}, logs to {endpoint}\n");
+    let pipelines = &config.pipelines;
+    let signals = [
+        (Signal::Logs, &pipelines.logs),
+        (Signal::Traces, &pipelines.traces),
+        (Signal::Metrics, &pipelines.metrics),
+    ];
+    for (signal, id) in signals {
+        let Some(exporter) = id.as_ref().and_then(|id| config.exporters.get(id)) else {
+            continue;
+        };
+        let (name, endpoint) = (signal.name(), exporter.settings.endpoints.of(signal));
+        out += &format!("# by OTEL_EXPORTER_OTLP_*: {name} to {endpoint}\n");
     }
     out
 }

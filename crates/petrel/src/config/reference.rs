@@ -20,14 +20,15 @@ is old; the bound is the size of the queue or of the outbox).
 - Lengths of time are written as Go writes them: `300ms`, `1.5s`, `1h30m`. Sizes are plain numbers.
 - `${env:NAME}`, `${NAME}` and `${env:NAME:-default}` stand for a variable of the environment, in values only, and
   never change the structure of the file. `$$` is a dollar.
-- Secrets (values of headers, tokens, `*_pem`) and values of variables are never printed.
+- Secrets (values of headers, tokens, `*_pem`) are never printed, and no error shows what a variable holds.
+  Endpoints are shown, in `petrel status` and in the log.
 - Exporters and extensions are named `type` or `type/name`. The Collector's old names are understood:
   `otlp`, `otlphttp`, `bearertokenauth` (new: `bearer_token_auth`).
 
 Without an exporter in the file, `OTEL_EXPORTER_OTLP_ENDPOINT` and its like make one, as they do for every SDK:
 `_ENDPOINT`, `_PROTOCOL`, `_HEADERS`, `_TIMEOUT`, `_COMPRESSION`, `_CERTIFICATE`, `_CLIENT_KEY`,
 `_CLIENT_CERTIFICATE`, `_INSECURE`, each also for one signal, as `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT`. Traces and
-metrics are then sent on where they have an endpoint, their own or the common one. As the specification has it,
+metrics are then sent on where they have an endpoint, their own or the common one, and logs have one too. As the specification has it,
 `_PROTOCOL` is `http/protobuf` unless set, and `_ENDPOINT` is then the address below which `/v1/logs` is. `petrel
 run --to` is stronger than both.
 

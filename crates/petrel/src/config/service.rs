@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use petrel_otlp::Signal;
+
 use super::diagnostic::Diagnostic;
 use super::extensions::Extensions;
 use super::field::Field;
 use super::model::{Exporter, Pipelines};
 use super::read::{Report, Section, nearest};
+use super::wire::Endpoints;
 
 type Exporters = BTreeMap<String, Exporter>;
 
@@ -173,6 +176,35 @@ pub(crate) fn without_service(exporters: &Exporters, report: &mut Report) -> Pip
         logs: first.cloned(),
         anomalies: first.cloned(),
         ..Pipelines::default()
+    }
+}
+
+/// Each pipeline's exporter must have somewhere to send what comes through it.
+pub(crate) fn check_endpoints(exporters: &Exporters, pipelines: &Pipelines, report: &mut Report) {
+    let pipelines = [
+        (Signal::Logs, "logs", &pipelines.logs),
+        (Signal::Traces, "traces", &pipelines.traces),
+        (Signal::Metrics, "metrics", &pipelines.metrics),
+        (Signal::Logs, "anomalies", &pipelines.anomalies),
+    ];
+    for (signal, pipeline, id) in pipelines {
+        let Some((id, exporter)) = id.as_ref().and_then(|id| exporters.get_key_value(id)) else {
+            continue;
+        };
+        let endpoints = &exporter.settings.endpoints;
+        // One without any is an error of its own.
+        if !endpoints.of(signal).is_empty() || *endpoints == Endpoints::none() {
+            continue;
+        }
+        let section = format!("exporters.{id}");
+        let message = format!("{section} has no endpoint for {pipeline}");
+        let help = format!("endpoint, or {}_endpoint", signal.name());
+        let place = report.places.get(&section).cloned();
+        let error = match place {
+            Some(place) => Diagnostic::new("PTL-C011", place, message),
+            None => Diagnostic::without_place("PTL-C011", message),
+        };
+        report.push(error.help(help));
     }
 }
 

@@ -1,7 +1,7 @@
 //! An exporter with its name and its rules for trying again, and what is counted of what it sends.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +26,16 @@ pub struct Exit {
     /// How a queue tries again; none = once.
     pub retry: Option<RetrySettings>,
     complaints: Arc<Complaints>,
+    losses: Arc<Mutex<Losses>>,
+}
+
+/// What was accepted and will not arrive.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Losses {
+    /// Log records, spans and data points.
+    pub items: u64,
+    /// Why the last ones were refused.
+    pub last_reason: String,
 }
 
 impl Exit {
@@ -37,6 +47,7 @@ impl Exit {
             exporter,
             retry,
             complaints: Arc::default(),
+            losses: Arc::default(),
         }
     }
 
@@ -87,6 +98,26 @@ impl Exit {
                 "the next hop takes nothing for now, what is queued waits: {trouble}"
             );
         }
+    }
+
+    /// What was lost since the exporter was built.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.lost().clone()
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Losses> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts items that were accepted and that the next hop refuses for good.
+    pub fn lose(&self, n_items: u64, why: &str) {
+        {
+            let mut lost = self.lost();
+            lost.items += n_items;
+            why.clone_into(&mut lost.last_reason);
+        }
+        metrics::counter!(name::LOST, "reason" => "refused").increment(n_items);
     }
 
     /// Counts what became of a request, and says when the next hop takes requests that it did not before.
@@ -153,8 +184,13 @@ impl Complaints {
         is_due
     }
 
-    /// Whether there is one that is answered with this.
+    /// Whether there is one that is answered with this; the next one is due at once then.
     fn are_over(&self) -> bool {
-        self.is_open.load(Ordering::Relaxed) && self.is_open.swap(false, Ordering::Relaxed)
+        let are_over =
+            self.is_open.load(Ordering::Relaxed) && self.is_open.swap(false, Ordering::Relaxed);
+        if are_over {
+            self.last.store(0, Ordering::Relaxed);
+        }
+        are_over
     }
 }

@@ -14,13 +14,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use petrel_otlp::Signal;
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+    Database, Durability, ReadOnlyDatabase, ReadableDatabase, ReadableTable, TableDefinition,
+    WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::outgoing::{Head, StreamSet};
 use crate::database::{self, DatabaseError, Plan};
+use crate::telemetry::name;
 
 const HEADS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("heads");
 const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
@@ -69,8 +71,7 @@ enum Write {
 #[derive(Debug)]
 pub(super) struct Journal {
     thread: Mutex<Option<Thread>>,
-    database: Arc<Mutex<Option<Database>>>,
-    directory: PathBuf,
+    file: Arc<Mutex<File>>,
     /// Requests that the file held when it was opened.
     n_found: usize,
 }
@@ -94,15 +95,33 @@ pub(super) struct Opened {
     pub(super) set_aside: Option<(PathBuf, String)>,
 }
 
-/// Requests that wait in the journal of a directory, which nobody has open; none = there is no such
-/// journal, nothing in it, or somebody has it.
+/// What a journal that nobody has open holds.
+#[derive(Debug)]
+pub enum Left {
+    /// There is no such journal, nothing in it, or somebody has it open.
+    Nothing,
+    /// So many requests.
+    Requests(usize),
+    /// It cannot be read, and why.
+    Unreadable(String),
+}
+
+/// Looks into the journal of a directory, and changes nothing.
 #[must_use]
-pub fn left_in(directory: &Path) -> Option<usize> {
-    if !directory.join(PLAN.file).exists() {
-        return None;
+pub fn left_in(directory: &Path) -> Left {
+    let path = directory.join(PLAN.file);
+    if !path.exists() {
+        return Left::Nothing;
     }
-    let waiting = Journal::open(directory).ok()?.waiting.len();
-    Some(waiting).filter(|waiting| *waiting > 0)
+    let read = database::without_panic(|| read_heads(&ReadOnlyDatabase::open(&path)?));
+    match read {
+        Ok((heads, unreadable)) => match heads.len() + unreadable.len() {
+            0 => Left::Nothing,
+            n_requests => Left::Requests(n_requests),
+        },
+        Err(redb::Error::DatabaseAlreadyOpen) => Left::Nothing,
+        Err(error) => Left::Unreadable(error.to_string()),
+    }
 }
 
 impl Journal {
@@ -116,8 +135,11 @@ impl Journal {
         Ok(Opened {
             journal: Self {
                 thread: Mutex::new(None),
-                database: Arc::new(Mutex::new(Some(opened.database))),
-                directory: directory.to_owned(),
+                file: Arc::new(Mutex::new(File {
+                    directory: directory.to_owned(),
+                    database: Some(opened.database),
+                    is_suspect: false,
+                })),
                 n_found: waiting.len(),
             },
             waiting,
@@ -134,14 +156,12 @@ impl Journal {
     pub(super) fn start(&mut self, next_number: u64, settled: Settled) -> std::io::Result<()> {
         let (writes, waiting) = sync_channel(WRITES_MAX);
         let writer = Writer {
-            database: Arc::clone(&self.database),
-            directory: self.directory.clone(),
+            file: Arc::clone(&self.file),
             next_number,
             settled,
             remove: Vec::new(),
             n_held: self.n_found,
             has_failed: false,
-            is_suspect: false,
         };
         let handle = std::thread::Builder::new()
             .name("petrel-queue".to_owned())
@@ -204,20 +224,63 @@ impl Journal {
     /// # Errors
     /// When the file cannot be read now.
     pub(super) fn body(&self, number: u64) -> Result<Option<Bytes>, DatabaseError> {
-        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        let database = reopened(&mut database, &self.directory, false)?;
-        Ok(database::without_panic(|| {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.with(|database| {
             let transaction = database.begin_read()?;
             let table = transaction.open_table(BODIES)?;
             let body = table.get(number)?;
             Ok(body.map(|body| Bytes::copy_from_slice(body.value())))
-        })?)
+        })
+    }
+}
+
+/// The file of a journal, which is opened again after it failed.
+#[derive(Debug)]
+struct File {
+    directory: PathBuf,
+    database: Option<Database>,
+    /// Whether it failed for something else than the disk: all of it is looked through when it is opened.
+    is_suspect: bool,
+}
+
+impl File {
+    /// Does something with the database; where that fails it is to be opened anew, as it wants to be.
+    fn with<T>(
+        &mut self,
+        deed: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, DatabaseError> {
+        let database = self.opened()?;
+        let done = database::without_panic(|| deed(database)).map_err(DatabaseError::from);
+        if let Err(error) = &done {
+            self.is_suspect = error.is_damage();
+            self.database = None;
+        }
+        done
+    }
+
+    fn opened(&mut self) -> Result<&Database, DatabaseError> {
+        if self.database.is_none() {
+            let open = match self.is_suspect {
+                true => database::open,
+                false => database::open_again,
+            };
+            let opened = open(&self.directory, PLAN)?;
+            if let Some((path, reason)) = &opened.set_aside {
+                tracing::error!(path = %path.display(), "the file of the queue cannot be read any more and is set aside: {reason}");
+                metrics::counter!(name::QUEUE_ERRORS, "reason" => "set_aside").increment(1);
+            }
+            self.is_suspect = false;
+            self.database = Some(opened.database);
+        }
+        Ok(self
+            .database
+            .as_ref()
+            .expect("it was there or has been opened"))
     }
 }
 
 struct Writer {
-    database: Arc<Mutex<Option<Database>>>,
-    directory: PathBuf,
+    file: Arc<Mutex<File>>,
     next_number: u64,
     settled: Settled,
     remove: Vec<u64>,
@@ -225,8 +288,6 @@ struct Writer {
     n_held: usize,
     /// Whether the last write did.
     has_failed: bool,
-    /// Whether it failed for something else than the disk: the file is looked through when it is opened.
-    is_suspect: bool,
 }
 
 type Put = (Head, Bytes, oneshot::Sender<Result<(), String>>);
@@ -277,7 +338,6 @@ impl Writer {
                 self.n_held = (self.n_held + puts.len()).saturating_sub(self.remove.len());
                 self.remove.clear();
                 self.has_failed = false;
-                self.is_suspect = false;
                 self.next_number += puts.len() as u64;
                 for (number, (head, body, reply)) in (first..).zip(puts) {
                     (self.settled)(head, Some((number, body)));
@@ -286,10 +346,7 @@ impl Writer {
                 }
             }
             Err(error) => {
-                // The database wants to be opened anew after a failed write.
-                *self.lock() = None;
                 self.has_failed = true;
-                self.is_suspect = error.is_damage();
                 if puts.is_empty() {
                     tracing::error!(
                         "the file of the queue does not let go of what was sent, it is tried again: {error}"
@@ -313,12 +370,12 @@ impl Writer {
         if self.remove.len() < self.n_held {
             return;
         }
-        let path = self.directory.join(PLAN.file);
-        let mut database = self.lock();
+        let mut file = self.lock();
         // Reads that came meanwhile have opened it again.
-        *database = None;
+        file.database = None;
+        let path = file.directory.join(PLAN.file);
         let removed = std::fs::remove_file(&path);
-        drop(database);
+        drop(file);
         if removed.is_ok() {
             tracing::warn!(path = %path.display(), "the file of the queue fails and all of it was sent, a new one is begun");
             self.remove.clear();
@@ -327,14 +384,12 @@ impl Writer {
     }
 
     fn commit(&self, first: u64, puts: &[Put]) -> Result<(), DatabaseError> {
-        let mut database = self.lock();
-        let open = reopened(&mut database, &self.directory, self.is_suspect)?;
-        Ok(database::without_panic(|| {
-            let mut transaction = open.begin_write()?;
+        self.lock().with(|database| {
+            let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
             self.fill(&transaction, first, puts)?;
             Ok(transaction.commit()?)
-        })?)
+        })
     }
 
     fn fill(
@@ -357,35 +412,15 @@ impl Writer {
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Database>> {
-        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The database; opened again when a failed write has closed it.
-fn reopened<'a>(
-    database: &'a mut Option<Database>,
-    directory: &Path,
-    is_suspect: bool,
-) -> Result<&'a Database, DatabaseError> {
-    if database.is_none() {
-        let open = match is_suspect {
-            true => database::open,
-            false => database::open_again,
-        };
-        let opened = open(directory, PLAN)?;
-        if let Some((path, reason)) = &opened.set_aside {
-            tracing::error!(path = %path.display(), "the file of the queue cannot be read any more and is set aside: {reason}");
-        }
-        *database = Some(opened.database);
-    }
-    Ok(database.as_ref().expect("it was there or has been opened"))
 }
 
 /// The heads that can be read, and the numbers of those that cannot.
 type Heads = (Vec<(u64, Head)>, Vec<u64>);
 
-fn read_heads(database: &Database) -> Result<Heads, redb::Error> {
+fn read_heads(database: &impl ReadableDatabase) -> Result<Heads, redb::Error> {
     let transaction = database.begin_read()?;
     let table = transaction.open_table(HEADS)?;
     let (mut heads, mut unreadable) = (Vec::new(), Vec::new());

@@ -3,6 +3,7 @@
 
 mod consumer;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -74,8 +75,15 @@ pub struct QueueStatus {
 #[derive(Debug)]
 pub struct Queue {
     shared: Arc<Shared>,
-    consumers: Mutex<JoinSet<()>>,
+    consumers: Mutex<Consumers>,
     directory: Option<PathBuf>,
+}
+
+/// Tasks that send, each with an index; one that is no longer wanted ends with its index.
+#[derive(Debug, Default)]
+struct Consumers {
+    tasks: JoinSet<usize>,
+    running: BTreeSet<usize>,
 }
 
 #[derive(Debug)]
@@ -148,10 +156,10 @@ impl Queue {
         );
         let queue = Self {
             shared,
-            consumers: Mutex::new(JoinSet::new()),
+            consumers: Mutex::default(),
             directory,
         };
-        queue.start_consumers(0);
+        queue.start_consumers();
         queue.shared.report();
         Ok(queue)
     }
@@ -166,29 +174,48 @@ impl Queue {
         }
     }
 
-    /// Sends through another exit from now on, what is being sent included, by other rules.
-    pub fn change(&self, settings: QueueSettings, exit: Exit) {
-        let before = {
+    /// Takes requests, again if it was closed, and sends through `exit` from now on, what is being sent
+    /// included, by other rules.
+    pub fn open(&self, settings: QueueSettings, exit: Exit) {
+        {
             let mut state = self.shared.lock();
             state.line.set_capacity(settings.capacity);
-            std::mem::replace(&mut state.settings, settings).consumers
-        };
-        self.shared.exit.send_replace(exit);
-        self.start_consumers(before);
+            state.settings = settings;
+            state.is_closing = false;
+        }
+        self.send_through(exit);
+        self.start_consumers();
         self.shared.changed.notify_waiters();
         self.shared.room.notify_waiters();
         self.shared.report();
     }
 
-    fn start_consumers(&self, from: usize) {
-        let to = self.shared.lock().settings.consumers;
-        let mut consumers = self
-            .consumers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for index in from..to {
-            consumers.spawn(consumer::consume(Arc::clone(&self.shared), index));
+    /// Sends through another exit from now on, what is being sent included.
+    pub fn send_through(&self, exit: Exit) {
+        self.shared.exit.send_replace(exit);
+    }
+
+    fn start_consumers(&self) {
+        let wanted = self.shared.lock().settings.consumers;
+        let mut consumers = self.consumers();
+        let Consumers { tasks, running } = &mut *consumers;
+        while let Some(ended) = tasks.try_join_next() {
+            // One that panicked has no index, and is not started again.
+            if let Ok(index) = ended {
+                running.remove(&index);
+            }
         }
+        for index in 0..wanted {
+            if running.insert(index) {
+                tasks.spawn(consumer::consume(Arc::clone(&self.shared), index));
+            }
+        }
+    }
+
+    fn consumers(&self) -> MutexGuard<'_, Consumers> {
+        self.consumers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a request in; its sender may be told so once this returns. Full, it refuses, or waits for at
@@ -273,12 +300,7 @@ impl Queue {
     /// file, or, of a queue in memory, is lost: it is returned.
     pub async fn drain(&self, deadline: Instant) -> Load {
         self.close();
-        let mut consumers = std::mem::take(
-            &mut *self
-                .consumers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let mut consumers = std::mem::take(&mut *self.consumers()).tasks;
         let sending = async { while consumers.join_next().await.is_some() {} };
         let is_done = tokio::time::timeout_at(deadline, sending).await.is_ok();
         consumers.shutdown().await;
@@ -333,7 +355,7 @@ fn take_over(state: &mut State, opened: journal::Opened) -> Journal {
     if n_waiting > 0 {
         tracing::info!(
             requests = n_waiting,
-            "requests from before the restart are sent"
+            "requests from before the restart wait to be sent"
         );
     }
     opened.journal

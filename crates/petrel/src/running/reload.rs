@@ -25,7 +25,10 @@ impl Running {
             "{} cannot change while Petrel runs: restart it",
             fixed.join(", ")
         );
+        let control = Arc::clone(&self.control);
+        let _turn = control.turn().await;
         let before = self.inline.pipeline();
+        before.ways.end_retired().await;
         let ways = Ways::build(config, Some(&before.ways))?;
         let planned = self.servers.plan(&config.receivers).await?;
         let (loading, loader) = (config.clone(), Arc::clone(&self.loader));
@@ -45,15 +48,7 @@ impl Running {
             self.start_background(detectors, module_info);
             return Err(error);
         }
-        let retired = ways.take_over(&config, &before.ways);
-        for (id, queue) in retired {
-            tracing::info!(
-                exporter = id,
-                "its queue is handed nothing more and sends what it has"
-            );
-            queue.close();
-            self.retired.push((id, queue));
-        }
+        ways.take_over(&config, &before.ways);
         self.admission
             .set_bytes_max(config.limits.in_flight_bytes_max);
         self.servers.apply(planned, &self.inline, &self.admission);

@@ -74,3 +74,19 @@ fn a_file_in_use_is_an_error() {
     let again = Journal::open(temp.path());
     assert!(matches!(again, Err(DatabaseError::InUse(_))), "{again:?}");
 }
+
+#[test]
+fn who_only_looks_changes_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    assert!(matches!(left_in(temp.path()), Left::Nothing));
+    let (opened, _numbers) = open(temp.path());
+    assert_eq!(put(&opened.journal, 1), Ok(()));
+    assert!(matches!(left_in(temp.path()), Left::Nothing), "it is open");
+    opened.journal.end();
+    drop(opened);
+    assert!(matches!(left_in(temp.path()), Left::Requests(1)));
+    let path = temp.path().join(PLAN.file);
+    std::fs::write(&path, [0x55; 10_000]).unwrap();
+    assert!(matches!(left_in(temp.path()), Left::Unreadable(_)));
+    assert_eq!(std::fs::read(&path).unwrap(), [0x55; 10_000]);
+}

@@ -25,10 +25,12 @@ struct Gathered {
     heads: Vec<Head>,
 }
 
-pub(super) async fn consume(shared: Arc<Shared>, index: usize) {
+/// Sends batches until it is no longer wanted; its index then.
+pub(super) async fn consume(shared: Arc<Shared>, index: usize) -> usize {
     while let Some(batch) = shared.next_batch(index).await {
         shared.deliver(batch).await;
     }
+    index
 }
 
 impl Shared {
@@ -97,7 +99,7 @@ impl Shared {
                 "{} that were accepted are lost, the next hop refuses them: {why}",
                 head.signal.name()
             );
-            metrics::counter!(name::LOST, "reason" => "refused").increment(lost);
+            current.lose(lost, &why);
         }
         self.finish(gathered.numbers, &gathered.heads);
     }
