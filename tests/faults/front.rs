@@ -26,6 +26,8 @@ const SCENES: [(Mode, Upstream); 4] = [
 ];
 /// So many records more mean that those who send are served.
 const SERVED: usize = 1_000;
+/// When nothing arrived for so long, somebody is not served.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Makes a load without end, whatever else is done meanwhile; the load goes on before it and after it.
 async fn under_load(
@@ -57,6 +59,16 @@ fn goes_on(scene: &mut Scene) {
     });
 }
 
+/// Waits until nothing more arrives.
+#[track_caller]
+fn stops(scene: &mut Scene) {
+    wait::until("nothing more to arrive", wait::SOON, || {
+        let before = scene.arrived().len();
+        std::thread::park_timeout(SILENCE);
+        (scene.arrived().len() == before).then_some(())
+    });
+}
+
 /// Checks that no sender was told to come back, nor lost its connection.
 fn assert_undisturbed(told: &Told) {
     assert_eq!(told.n_retried, 0, "{:?}", told.messages);
@@ -70,7 +82,7 @@ pub(crate) async fn rows(table: &mut Table) {
         if table.extent == Extent::Quick && !is_quick {
             continue;
         }
-        let n_reloads = table.choose(6, 20);
+        let n_reloads = table.choose(4, 20);
         let fault = format!("reloaded {n_reloads} times, good and bad in turn");
         let title = plan.title(&fault);
         let row = reloads::run(collector, fault, plan.clone(), n_reloads);

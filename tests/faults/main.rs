@@ -119,7 +119,7 @@ async fn a_selection_of_faults_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "takes half an hour, and ten minutes more with all senders"]
+#[ignore = "takes forty minutes, and ten minutes more with all senders"]
 async fn no_fault_loses_anything() {
     run(Extent::Full).await;
 }

@@ -1,10 +1,8 @@
 //! A certificate of Petrel's that changes while a Collector sends over TLS.
 
-use std::time::Duration;
-
 use crate::authority::Authority;
 use crate::collector::Collector;
-use crate::front::{assert_undisturbed, goes_on, under_load};
+use crate::front::{assert_undisturbed, goes_on, stops, under_load};
 use crate::linux;
 use crate::scene::{Plan, Scene};
 use crate::table::Row;
@@ -14,8 +12,6 @@ const N_CHANGES: usize = 10;
 /// Connections end so soon that each certificate is shown.
 const AGES: &str =
     "keepalive: { server_parameters: { max_connection_age: 200ms, max_connection_age_grace: 5s } }";
-/// Several times the time in which a connection ends and files are looked at.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// Ten certificates of the authority that the Collector trusts, and one of another, which it must not take.
 pub(super) async fn run(collector: Collector, fault: &str, plan: Plan) -> Row {
@@ -41,11 +37,7 @@ pub(super) async fn run(collector: Collector, fault: &str, plan: Plan) -> Row {
             goes_on(scene);
         }
         Authority::new("another authority").issue(&scene.scratch, "petrel");
-        wait::until("the Collector to turn away", wait::SOON, || {
-            let before = scene.arrived().len();
-            std::thread::park_timeout(SILENCE);
-            (scene.arrived().len() == before).then_some(())
-        });
+        stops(scene);
         trusted.issue(&scene.scratch, "petrel");
     })
     .await;

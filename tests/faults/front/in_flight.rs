@@ -11,6 +11,8 @@ use crate::scene::{Mode, Plan, Scene, Upstream};
 use crate::table::Row;
 
 const N_SENDERS: u64 = 300;
+/// A queue looks at its oldest 256 for one that may go.
+const N_IN_FLIGHT: f64 = 250.0;
 const IN_FLIGHT: &str = "otelcol_exporter_in_flight_requests";
 
 /// The exporter sends as many at a time as there are senders; without a queue it does so anyhow.
@@ -33,12 +35,14 @@ pub(super) async fn run(collector: Collector, fault: &str, plan: Plan) -> Row {
     });
     scene.relay.set(Wire::Silent);
     let load = scene.load(Shape {
-        n_requests: 4 * N_SENDERS,
+        n_requests: 2 * N_SENDERS,
         n_senders: N_SENDERS,
+        // A queue sends a request of each stream at a time.
+        n_services: N_SENDERS,
         timeout: Duration::from_secs(60),
         ..Shape::default()
     });
-    scene.wait_for_metric(IN_FLIGHT, &[], N_SENDERS as f64);
+    scene.wait_for_metric(IN_FLIGHT, &[], N_IN_FLIGHT);
     for address in [&scene.setup.grpc, &scene.wire] {
         assert_eq!(linux::connected_from(address).len(), 1, "one connection");
     }

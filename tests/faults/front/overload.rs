@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::collector::{Collector, build};
 use crate::linux;
-use crate::load::Shape;
+use crate::load::{RECORDS_A_REQUEST, Shape};
 use crate::relay::Wire;
 use crate::scene::{Mode, Plan, Scene, Upstream};
 use crate::table::Row;
@@ -12,12 +12,14 @@ use crate::table::Row;
 const LASTING: Duration = Duration::from_secs(60);
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 const N_SENDERS: u64 = 64;
-/// Bytes that each record has beside its id: 40 kB a request.
+/// Bytes that each record has beside its id.
 const PADDING: usize = 2_000;
-/// Bytes a second to the next hop: what can be taken is known, some 25 requests a second.
+/// Of a request as it is sent on, where each record's template is beside it.
+const BYTES_OUT: usize = 2 * PADDING * RECORDS_A_REQUEST as usize;
+/// Bytes a second to the next hop: what can be taken is known, some 13 requests a second.
 const RATE: usize = 1 << 20;
 /// More than Petrel has when it is idle, less than what senders have for it in a minute.
-const LIMIT_MIB: u64 = 400;
+const LIMIT_MIB: u64 = 250;
 
 /// Little may be in flight, and little memory be used.
 pub(super) fn plan(mode: Mode) -> Plan {
@@ -28,7 +30,7 @@ pub(super) fn plan(mode: Mode) -> Plan {
     Plan {
         queue,
         more: "limits: { request_mib_max: 1, in_flight_mib_max: 1 }
-memory_limiter: { check_interval: 100ms, limit_mib: 400, spike_limit_mib: 80 }
+memory_limiter: { check_interval: 100ms, limit_mib: 250, spike_limit_mib: 50 }
 ",
         ..Plan::new(mode, Upstream::Client)
     }
@@ -63,8 +65,14 @@ pub(super) async fn run(collector: Collector, fault: &str, plan: Plan) -> Row {
         told.n_retried,
         highest >> 20
     ));
+    let n_bytes = n_done as usize * BYTES_OUT;
+    let capacity = RATE * LASTING.as_secs() as usize;
+    assert!(2 * n_bytes > capacity, "{n_bytes} bytes of {capacity}");
     // Whoever is not served is refused, with a status that says to come back.
     assert!(told.n_retried >= n_done, "less than twice the load");
     assert!(told.refused.is_empty(), "{:?}", told.messages);
+    let words = ["bytes are in flight already", "sending queue is full"];
+    let is_said = |message: &String| words.iter().any(|words| message.contains(words));
+    assert!(told.messages.iter().any(is_said), "{:?}", told.messages);
     scene.balance(fault, &told)
 }

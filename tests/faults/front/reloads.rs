@@ -1,7 +1,7 @@
 //! Configurations that come by SIGHUP, good and bad.
 
 use crate::collector::Collector;
-use crate::front::{assert_undisturbed, under_load};
+use crate::front::{assert_undisturbed, goes_on, under_load};
 use crate::scene::{Plan, Scene};
 use crate::table::Row;
 use crate::wait;
@@ -21,12 +21,10 @@ pub(super) async fn run(collector: Collector, fault: String, plan: Plan, n_reloa
         assert_ne!(first, second);
         for round in 0..n_reloads / 2 {
             let config = [&second, &first][round % 2];
-            reload(scene, &format!("{config}{}", BAD[round % BAD.len()]), false);
-            reload(
-                scene,
-                &format!("{config}{}", GOOD[round % GOOD.len()]),
-                true,
-            );
+            let (bad, good) = (BAD[round % BAD.len()], GOOD[round % GOOD.len()]);
+            reload(scene, &format!("{config}{bad}"), false);
+            reload(scene, &format!("{config}{good}"), true);
+            goes_on(scene);
         }
     })
     .await;
