@@ -25,7 +25,7 @@ const SCENES: [(Mode, Upstream); 4] = [
     (Mode::File, Upstream::Client),
 ];
 /// So many records more mean that those who send are served.
-const SERVED: usize = 1_000;
+const SERVED: usize = 500;
 /// When nothing arrived for so long, somebody is not served.
 const SILENCE: Duration = Duration::from_secs(1);
 
