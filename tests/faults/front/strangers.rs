@@ -18,6 +18,8 @@ use crate::wait;
 /// Connections that are abandoned together.
 const WAVE: usize = 500;
 const N_SLOW: usize = 300;
+/// How often more must have arrived while they go on.
+const N_LOOKS: usize = 30;
 /// Between two bytes of a slow connection.
 const BYTE_INTERVAL: Duration = Duration::from_millis(50);
 /// Each is cut several times, in its headers or in its body, and comes back.
@@ -64,11 +66,11 @@ pub(super) async fn slow(collector: Collector, fault: &str, plan: Plan) -> Row {
         wait::until("slow senders to be connected", wait::SOON, || {
             let addresses = [&scene.setup.grpc, &scene.setup.http];
             let n_connected = addresses.map(|address| linux::connected_from(address).len());
-            (n_connected.iter().sum::<usize>() >= N_SLOW).then_some(())
+            // Others have just been cut.
+            (n_connected.iter().sum::<usize>() >= N_SLOW / 2).then_some(())
         });
         // Long enough that those of HTTP are cut, and come back.
-        let n_served = 10;
-        (0..n_served).for_each(|_| goes_on(scene));
+        (0..N_LOOKS).for_each(|_| goes_on(scene));
         is_over.store(true, Ordering::Relaxed);
     })
     .await;
