@@ -19,7 +19,7 @@ use crate::collector::build;
 use crate::front::{self, Front, Ports};
 use crate::process::{Process, Scratch};
 use crate::sink::{self, Kept};
-use crate::{records, wait};
+use crate::{linux, petrel, records, strangers, wait};
 
 const NATIVE: &str = "detectors: { native: true }\n";
 /// Buffers and stacks that an allocator keeps.
@@ -78,26 +78,12 @@ async fn thousands_of_connections_are_abandoned() {
     let (front, kept) = start("abandoned", "", "", "");
     let mut sender = Grpc::new(&front.ports.grpc);
     sender.send(order(0, 10)).await.expect("it is served");
-    let before = front::resident_bytes(&front.petrel);
-    let fds = || front::count_of(&front.petrel, "fd").unwrap_or_default();
+    let before = linux::resident_bytes(&front.petrel);
+    let fds = || linux::count_of(&front.petrel, "fd").unwrap_or_default();
     let fds_before = fds();
-    let beginnings: [&[u8]; 5] = [
-        b"",
-        b"POST /v1/logs HTTP/1.1\r\nhost: petrel\r\ncontent-le",
-        b"POST /v1/logs HTTP/1.1\r\nhost: petrel\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n{\"res",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\x16\x03\x01\x02\x00 no handshake at all",
-    ];
+    let addresses = [front.ports.grpc.as_str(), &front.ports.http];
     for wave in 0..WAVES {
-        let mut connections = Vec::new();
-        for index in 0..CONNECTIONS {
-            let address = [&front.ports.grpc, &front.ports.http][index % 2];
-            let mut stream = TcpStream::connect(address).expect("it is taken");
-            let beginning = beginnings[index / 2 % beginnings.len()];
-            // Petrel may have cut it already.
-            let _ = stream.write_all(beginning);
-            connections.push(stream);
-        }
+        let _connections = strangers::begin(addresses, CONNECTIONS);
         let number = 1 + wave;
         sender
             .send(order(number, 10))
@@ -107,7 +93,7 @@ async fn thousands_of_connections_are_abandoned() {
     wait::until("what was abandoned to be closed", PATIENCE, || {
         (fds() <= fds_before + 2).then_some(())
     });
-    if let (Some(before), Some(after)) = (before, front::resident_bytes(&front.petrel)) {
+    if let (Some(before), Some(after)) = (before, linux::resident_bytes(&front.petrel)) {
         let growth = after.saturating_sub(before);
         build::announce(&format!(
             "abuse: {} connections abandoned, resident memory {} KiB more",
@@ -219,7 +205,7 @@ async fn hundreds_of_requests_are_in_flight_on_one_connection() {
     wait::until("the requests to be at the sink", wait::SOON, || {
         (kept.requests().len() >= AT_ONCE).then_some(())
     });
-    assert_eq!(front::connected_from(&front.ports.grpc).len(), 1);
+    assert_eq!(linux::connected_from(&front.ports.grpc).len(), 1);
     let in_flight = &front.status()["load"]["requests_in_flight"];
     assert_eq!(in_flight, REQUESTS, "all of them are taken in");
     open.send(true).expect("the sink waits for it");
@@ -237,10 +223,8 @@ async fn file_descriptors_run_out() {
     let (ports, sink) = (Ports::new(), wait::free_address());
     let kept = sink::keep(&sink, || Ok(()));
     let file = scratch.write("petrel.yaml", config(&ports, &sink, "", "", ""));
-    let mut command = std::process::Command::new("sh");
-    let script = format!("ulimit -n {DESCRIPTORS}; exec \"$0\" run -c \"$1\"");
-    command.env_clear().args(["-c", &script]);
-    command.arg(env!("CARGO_BIN_EXE_petrel")).arg(&file);
+    let mut command = petrel::short_of_files(DESCRIPTORS);
+    command.arg("run").arg("-c").arg(&file);
     let ready = [&ports.grpc, &ports.http].map(|address| wait::port_of(address));
     let petrel = Process::start(&scratch, "petrel", command, &ready);
     let mut sender = Grpc::new(&ports.grpc);
@@ -319,8 +303,8 @@ async fn memory_stays_under_its_limit() {
         SENDERS * REQUESTS,
         "what was acknowledged has arrived, once"
     );
-    let highest = highest_resident_bytes(&front.petrel).unwrap_or_default();
-    let (after, status) = (front::resident_bytes(&front.petrel), front.status());
+    let highest = linux::highest_resident_bytes(&front.petrel).unwrap_or_default();
+    let (after, status) = (linux::resident_bytes(&front.petrel), front.status());
     build::announce(&format!(
         "abuse: {} requests of {} MiB under a limit of {} MiB: {} MiB at most, {} MiB after, still short: {}",
         SENDERS * REQUESTS,
@@ -345,7 +329,7 @@ fn pressure() -> Pressure {
     let kept = sink::keep_behind(&sink, gate);
     let plain = config(&ports, &sink, "", "", "enrichment: none\n");
     let idle = Front::start(Scratch::new("memory-idle"), ports, &plain);
-    let resident = front::resident_bytes(&idle.petrel).unwrap_or(128 << 20) >> 20;
+    let resident = linux::resident_bytes(&idle.petrel).unwrap_or(128 << 20) >> 20;
     assert!(idle.petrel.stop().success());
     let limit_mib = resident + ROOM_MIB;
     let limiter = format!(
@@ -367,15 +351,6 @@ fn assert_retryable(refusal: &Status) {
     assert_eq!(refusal.code(), Code::Unavailable, "{refusal}");
     let status = RpcStatus::of(refusal);
     assert!(status.has("google.rpc.RetryInfo"), "{status:?}");
-}
-
-/// The most that was ever resident.
-fn highest_resident_bytes(petrel: &Process) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", petrel.id())).ok()?;
-    let mut lines = status.lines();
-    let line = lines.find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib << 10)
 }
 
 /// Memory that is short even with nothing in flight must not close the door for good: what the allocator

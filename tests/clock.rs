@@ -1,7 +1,6 @@
 //! A wall clock that jumps under Petrel, by Debian's libfaketime: requests flow, and nothing is told that did
 //! not happen.
 
-use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use prost::Message;
 
 use crate::client::Grpc;
 use crate::collector::did_not_run;
+use crate::faketime::Clock;
 use crate::front::{self, Ports};
 use crate::metrics::Metrics;
 use crate::process::{Process, Scratch};
@@ -18,13 +18,6 @@ use crate::stage::records_of;
 use crate::{petrel, sink, wait};
 
 const HOUR_SECONDS: f64 = 3_600.0;
-
-/// The library that stands between a process and its clock, where the system has it.
-fn library() -> Option<PathBuf> {
-    let directories = std::fs::read_dir("/usr/lib").ok()?.flatten();
-    let mut paths = directories.map(|entry| entry.path().join("faketime/libfaketime.so.1"));
-    paths.find(|path| path.exists())
-}
 
 /// A request of a sender whose own clock is right. (Records without times have those of their arrival: they
 /// jump with the clock, which nobody can tell from a silence.)
@@ -46,7 +39,7 @@ fn order(number: usize) -> Bytes {
 async fn jumps_are_nobodys_fault() {
     const REQUESTS: usize = 20;
     let name = "clock::jumps_are_nobodys_fault";
-    let Some(library) = library() else {
+    let Some(clock) = Clock::find() else {
         return did_not_run(name, "no libfaketime on this machine");
     };
     let (scratch, ports) = (Scratch::new("clock"), Ports::new());
@@ -60,13 +53,9 @@ async fn jumps_are_nobodys_fault() {
         scratch.directory("state").display()
     );
     let file = scratch.write("petrel.yaml", config);
-    let offset = scratch.write("offset", "+0");
     let mut command = petrel::command(&[]);
     command.arg("run").arg("-c").arg(file);
-    command.env("LD_PRELOAD", library);
-    command.env("FAKETIME_TIMESTAMP_FILE", &offset);
-    command.env("FAKETIME_NO_CACHE", "1");
-    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    clock.give(&scratch, &mut command);
     let ready = [&ports.grpc, &ports.http].map(|address| wait::port_of(address));
     let petrel = Process::start(&scratch, "petrel", command, &ready);
 
@@ -74,7 +63,7 @@ async fn jumps_are_nobodys_fault() {
     let mut client = Grpc::new(&ports.grpc);
     let mut n_sent = 0;
     for jump in ["+0", "+2d", "-3d", "+0"] {
-        scratch.write("offset", jump);
+        Clock::jump(&scratch, jump);
         // Figures are taken as often as it is asked whether the input is quiet: after two, it was.
         for _ in 0..2 {
             let before = uptime();

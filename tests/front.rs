@@ -1,7 +1,5 @@
 //! Petrel with a configuration that a test writes whole, and changes while it runs.
 
-use std::collections::BTreeSet;
-
 use crate::metrics::Metrics;
 use crate::process::{Process, Scratch};
 use crate::{petrel, wait};
@@ -159,35 +157,4 @@ impl Front {
         command.args(arguments).args(["--admin", &self.ports.admin]);
         command.output().expect("the binary under test runs")
     }
-}
-
-/// Ports of this machine from which connections to `address` stand.
-///
-/// Linux alone; elsewhere none.
-pub(crate) fn connected_from(address: &str) -> BTreeSet<u16> {
-    const ESTABLISHED: &str = "01";
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
-    let port = |text: &str| u16::from_str_radix(text.split_once(':')?.1, 16).ok();
-    let target = wait::port_of(address);
-    let stands = |line: &str| {
-        let mut words = line.split_whitespace().skip(1);
-        let (local, remote, state) = (words.next()?, words.next()?, words.next()?);
-        (state == ESTABLISHED && port(remote) == Some(target)).then(|| port(local))?
-    };
-    table.lines().filter_map(stands).collect()
-}
-
-/// Entries of `/proc/<pid>/<directory>`: `task` has threads, `fd` open files.
-pub(crate) fn count_of(petrel: &Process, directory: &str) -> Option<usize> {
-    let entries = std::fs::read_dir(format!("/proc/{}/{directory}", petrel.id())).ok()?;
-    Some(entries.count())
-}
-
-/// Resident memory in bytes; none where the system does not tell.
-pub(crate) fn resident_bytes(petrel: &Process) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", petrel.id())).ok()?;
-    let mut lines = status.lines();
-    let line = lines.find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib << 10)
 }

@@ -25,12 +25,15 @@
 //! The rest is what they share: `collector` (built from a pinned manifest) and `petrel` are the processes,
 //! `process` and `wait` keep them in hand, `client` and `sink` speak OTLP with them, `stage` puts Petrel
 //! between the two, `front` changes its configuration while it runs, `guests` builds what is dropped into it, `metrics` reads what it says of itself,
+//! `linux` what the system says of it, `faketime` sets its clock, `authority` makes its certificates, `strangers`
+//! connect to it for nothing,
 //! `records` compares what came out, `story` tells a service's log, `recording` reads what is kept outside
 //! the repository. Nothing leaves this machine but the build of the Collector and of the example in C, and
 //! nothing waits for a time where it can wait for a fact.
 
 mod abuse;
 mod anomalies;
+mod authority;
 mod bad_input;
 mod client;
 mod clock;
@@ -41,11 +44,13 @@ mod consumer;
 mod control;
 mod demo;
 mod differential;
+mod faketime;
 mod front;
 mod guests;
 mod hostile;
 mod hot_reload;
 mod kill;
+mod linux;
 mod metrics;
 mod overload;
 mod own;
@@ -62,4 +67,5 @@ mod signals;
 mod sink;
 mod stage;
 mod story;
+mod strangers;
 mod wait;

@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::client::{self, Grpc, RpcStatus};
-use crate::process::{Process, Scratch};
+use crate::process::Scratch;
 use crate::records;
 use crate::stage::Stage;
-use crate::{sink, wait};
+use crate::{linux, sink, wait};
 
 /// Of requests in flight at one time: one of these requests, and not two.
 const IN_FLIGHT_MIB: usize = 1;
@@ -22,7 +22,7 @@ const BODY_BYTES: usize = 700 << 10;
 const N_REFUSED: usize = 200;
 const SENDERS: usize = 8;
 /// Allocator and buffers of connections; the requests refused have 140 MiB together.
-const GROWTH_MAX_KIB: u64 = 24 << 10;
+const GROWTH_BYTES_MAX: u64 = 24 << 20;
 
 /// A request of one large record.
 fn request(name: &str) -> Bytes {
@@ -64,21 +64,12 @@ fn hold(stage: &Stage, body: &Bytes) -> tokio::task::JoinHandle<Result<(), tonic
     sent
 }
 
-/// Resident memory in KiB; none where the system does not tell.
-fn resident_kib(process: &Process) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.parse().ok()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_much_is_refused_with_a_delay() {
     let (stage, open) = stage();
     let held = request("held");
     let answer = hold(&stage, &held);
-    let before = resident_kib(&stage.petrel);
+    let before = linux::resident_bytes(&stage.petrel);
 
     let mut senders = JoinSet::new();
     for _ in 0..SENDERS {
@@ -108,13 +99,15 @@ async fn what_is_too_much_is_refused_with_a_delay() {
     );
     assert!(delay > Duration::ZERO);
 
-    if let (Some(before), Some(after)) = (before, resident_kib(&stage.petrel)) {
+    if let (Some(before), Some(after)) = (before, linux::resident_bytes(&stage.petrel)) {
         let growth = after.saturating_sub(before);
         crate::collector::build::announce(&format!(
-            "overload: {N_REFUSED} requests of {} KiB refused, resident memory {before} KiB, {growth} more after",
-            BODY_BYTES >> 10
+            "overload: {N_REFUSED} requests of {} KiB refused, resident memory {} KiB, {} more after",
+            BODY_BYTES >> 10,
+            before >> 10,
+            growth >> 10
         ));
-        assert!(growth < GROWTH_MAX_KIB, "{growth} KiB");
+        assert!(growth < GROWTH_BYTES_MAX, "{growth} bytes");
     }
     open.send(true).expect("the sink waits for it");
     answer

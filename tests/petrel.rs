@@ -69,7 +69,12 @@ telemetry: {{ metrics: {{ endpoint: '{metrics}' }}, health: {{ endpoint: '{healt
     /// Starts it; ready when both OTLP ports accept.
     #[track_caller]
     pub(crate) fn start(&self, scratch: &Scratch) -> Process {
-        let mut command = command(&[]);
+        self.start_as(scratch, command(&[]))
+    }
+
+    /// The same by another command, which hands its arguments on to Petrel.
+    #[track_caller]
+    pub(crate) fn start_as(&self, scratch: &Scratch, mut command: Command) -> Process {
         command.arg("run").arg("-c").arg(&self.config);
         let ports = [&self.grpc, &self.http].map(|address| wait::port_of(address));
         Process::start(scratch, &self.name, command, &ports)
@@ -80,6 +85,15 @@ telemetry: {{ metrics: {{ endpoint: '{metrics}' }}, health: {{ endpoint: '{healt
 pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_petrel"));
     command.env_clear().envs(variables.iter().copied());
+    command
+}
+
+/// The same with so many files and sockets at most.
+pub(crate) fn short_of_files(n_files: usize) -> Command {
+    let script = format!("ulimit -n {n_files}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    command.env_clear().args(["-c", &script]);
+    command.arg(env!("CARGO_BIN_EXE_petrel"));
     command
 }
 

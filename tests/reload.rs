@@ -18,7 +18,7 @@ use crate::process::Scratch;
 use crate::records::{self, Record};
 use crate::sink::{self, Kept};
 use crate::stage::records_of;
-use crate::{story, wait};
+use crate::{linux, story, wait};
 
 /// These tests wait for log lines that others would be glad to see thinned.
 const ALL_LOGS: &str = ", logs: { sampling: { enabled: false } }";
@@ -125,7 +125,7 @@ async fn no_request_and_no_connection_is_lost() {
     const ROUNDS: usize = 4;
     let scene = Scene::new("");
     let traffic = Traffic::start(&scene.front.ports.grpc);
-    let connections = || front::connected_from(&scene.front.ports.grpc);
+    let connections = || linux::connected_from(&scene.front.ports.grpc);
     wait::until("all senders to be connected", wait::SOON, || {
         (connections().len() >= SENDERS && !scene.kept.requests().is_empty()).then_some(())
     });
@@ -427,7 +427,7 @@ async fn many_reloads_leave_nothing_behind() {
         let more = ["enrichment: id\n", "", "workers: 3\n", ""][round % 4];
         scene.front.reloads(&scene.config(more));
     };
-    let counts = || ["task", "fd"].map(|what| front::count_of(&scene.front.petrel, what));
+    let counts = || ["task", "fd"].map(|what| linux::count_of(&scene.front.petrel, what));
     (0..WARM_UP).for_each(reload);
     let before = counts();
     (WARM_UP..WARM_UP + RELOADS).for_each(reload);

@@ -1,87 +1,22 @@
 //! TLS both ways with real Collectors, certificates and tokens that change under load, and secrets that
 //! are told to nobody.
 
-use std::path::PathBuf;
-
 use bytes::Bytes;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-};
 use tonic::{Code, Status};
 
+use crate::authority::{Authority, replace};
 use crate::client::{self, EXPORT_PATH, Grpc};
 use crate::collector::{self, Collector};
 use crate::front::{self, Front, Ports};
 use crate::process::{Process, Scratch};
 use crate::records::{self, Output};
 use crate::stage::records_of;
-use crate::{petrel, sink, wait};
+use crate::{linux, petrel, sink, wait};
 
 const NATIVE: &str = "detectors: { native: true }\n";
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
-
-/// A certificate authority.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        let issuer = Issuer::new(params, key);
-        Self { pem, issuer }
-    }
-
-    /// Writes a certificate for this machine, its key, and the authority's own certificate.
-    fn issue(&self, scratch: &Scratch, name: &str) -> Files {
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let params = CertificateParams::new(names).expect("names");
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let file = |part: &str, pem: &str| replace(scratch, &format!("{name}.{part}"), pem);
-        Files {
-            ca: file("ca", &self.pem),
-            key: file("key", &key.serialize_pem()),
-            cert: file("cert", &certificate.pem()),
-        }
-    }
-}
-
-struct Files {
-    ca: PathBuf,
-    cert: PathBuf,
-    key: PathBuf,
-}
-
-impl Files {
-    /// Keys of `tls` of a client.
-    fn client(&self) -> String {
-        let [ca, cert, key] = [&self.ca, &self.cert, &self.key].map(|path| path.display());
-        format!("ca_file: '{ca}', cert_file: '{cert}', key_file: '{key}'")
-    }
-
-    /// Keys of `tls` of a server that wants to see a certificate.
-    fn server(&self) -> String {
-        let [ca, cert, key] = [&self.ca, &self.cert, &self.key].map(|path| path.display());
-        format!("client_ca_file: '{ca}', cert_file: '{cert}', key_file: '{key}'")
-    }
-}
-
-/// Writes a file that is seen whole or not at all.
-fn replace(scratch: &Scratch, name: &str, text: &str) -> PathBuf {
-    let path = scratch.path(name);
-    let new = scratch.write(&format!("{name}.new"), text);
-    std::fs::rename(new, &path).expect("the scratch directory is writable");
-    path
-}
 
 fn order(number: usize) -> Bytes {
     let record = LogRecord {
@@ -167,7 +102,7 @@ async fn certificates_change_under_load() {
         Code::Unavailable
     );
     assert!(stranger.stop().success());
-    let connections = front::connected_from(grpc);
+    let connections = linux::connected_from(grpc);
 
     let new = Authority::new("the new authority");
     new.issue(scratch, "petrel");
@@ -205,7 +140,7 @@ async fn certificates_change_under_load() {
             .await
             .expect("the new one, too");
     }
-    let now = front::connected_from(grpc);
+    let now = linux::connected_from(grpc);
     assert!(
         connections.is_subset(&now),
         "{connections:?} before, {now:?} after"

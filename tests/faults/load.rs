@@ -18,6 +18,8 @@ use crate::sdks::telemetrygen;
 
 /// Records of one request.
 pub(crate) const RECORDS_A_REQUEST: u64 = 20;
+/// Services that they are of, unless a row says otherwise.
+const N_SERVICES: u64 = 4;
 /// Between two tries of one request.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -36,6 +38,8 @@ pub(crate) struct Shape {
     pub(crate) timeout: Duration,
     /// Between an answer and the next request of a sender.
     pub(crate) pause: Duration,
+    /// Services that the records are of, a request those of one.
+    pub(crate) n_services: u64,
     /// Whether each sender has streams of its own, so that each stream has one order.
     pub(crate) is_ordered: bool,
 }
@@ -49,6 +53,7 @@ impl Default for Shape {
             padding: 0,
             timeout: Duration::from_secs(5),
             pause: Duration::ZERO,
+            n_services: N_SERVICES,
             is_ordered: false,
         }
     }
@@ -182,7 +187,8 @@ impl Sender {
 
     /// Sends a request until it is acknowledged or refused for good.
     async fn deliver(&mut self, index: u64, told: &mut Told) {
-        let body = request(index, self.shape.padding).encode_to_vec();
+        let service = format!("load-{}", index % self.shape.n_services);
+        let body = request_of(&service, index, self.shape.padding).encode_to_vec();
         loop {
             let sending = self.client.send(body.clone().into());
             let answer = tokio::time::timeout(self.shape.timeout, sending).await;
@@ -231,7 +237,7 @@ pub(crate) fn numbers(index: u64) -> std::ops::Range<u64> {
 
 /// Records whose body begins with an id of their own.
 pub(crate) fn request(index: u64, padding: usize) -> ExportLogsServiceRequest {
-    request_of(&format!("load-{}", index % 4), index, padding)
+    request_of(&format!("load-{}", index % N_SERVICES), index, padding)
 }
 
 /// The same of a service.

@@ -23,6 +23,12 @@
 //!
 //! One module for each kind of fault; `table` has what a row is, `scene` what it is run in, `load` who sends.
 
+#[path = "../authority.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the end-to-end tests, which use all of it"
+)]
+mod authority;
 #[path = "../client.rs"]
 #[allow(
     dead_code,
@@ -35,6 +41,14 @@ mod client;
     reason = "shared with the end-to-end tests, which use all of it"
 )]
 mod collector;
+#[path = "../faketime.rs"]
+mod faketime;
+#[path = "../linux.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the end-to-end tests, which use all of it"
+)]
+mod linux;
 #[path = "../metrics.rs"]
 mod metrics;
 #[path = "../petrel.rs"]
@@ -55,6 +69,8 @@ mod process;
     reason = "shared with the end-to-end tests, which use all of it"
 )]
 mod records;
+#[path = "../strangers.rs"]
+mod strangers;
 #[path = "../wait.rs"]
 #[allow(
     dead_code,
@@ -66,6 +82,7 @@ mod answering;
 mod balancing;
 mod crashes;
 mod disk;
+mod front;
 mod load;
 mod order;
 mod queues;
@@ -92,6 +109,7 @@ async fn run(extent: Extent) {
     disk::rows(&mut table).await;
     balancing::rows(&mut table).await;
     sdks::rows(&mut table).await;
+    front::rows(&mut table).await;
     table.finish();
 }
 
@@ -101,7 +119,7 @@ async fn a_selection_of_faults_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "takes half an hour, and ten minutes more with all senders"]
+#[ignore = "takes forty minutes, and ten minutes more with all senders"]
 async fn no_fault_loses_anything() {
     run(Extent::Full).await;
 }

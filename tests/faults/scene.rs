@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use crate::collector::{self, Collector};
 use crate::load::{self, Load, Shape, Told};
 use crate::metrics::Metrics;
@@ -227,9 +225,18 @@ impl Scene {
 
     /// Starts the Collector before Petrel, where there is one.
     pub(crate) fn start_upstream(&mut self, collector: Collector) {
+        self.start_upstream_as(collector, |config| config);
+    }
+
+    /// The same with another configuration, made from the usual one.
+    pub(crate) fn start_upstream_as(
+        &mut self,
+        collector: Collector,
+        change: impl FnOnce(String) -> String,
+    ) {
         if self.plan.upstream == Upstream::Collector {
             let edge = wait::free_address();
-            let config = collector::edge_config(&edge, &self.setup.grpc);
+            let config = change(collector::edge_config(&edge, &self.setup.grpc));
             let ports = [wait::port_of(&edge)];
             let edge_process = collector.start(&self.scratch, "edge", &config, &ports);
             self.neighbours.push(edge_process);
@@ -239,11 +246,20 @@ impl Scene {
 
     /// Replaces text of Petrel's configuration, which it reads when it starts or reloads.
     pub(crate) fn rewrite(&self, from: &str, to: &str) {
-        let config = std::fs::read_to_string(&self.setup.config).expect("we wrote it");
+        let config = self.config();
         // The receiver has the same keys.
         let (receivers, rest) = config.split_once("exporters:").expect("it exports");
         assert!(rest.contains(from), "{from} is not in {rest}");
-        let config = format!("{receivers}exporters:{}", rest.replace(from, to));
+        self.write_config(&format!("{receivers}exporters:{}", rest.replace(from, to)));
+    }
+
+    /// Petrel's configuration.
+    pub(crate) fn config(&self) -> String {
+        std::fs::read_to_string(&self.setup.config).expect("we wrote it")
+    }
+
+    /// Writes another one, which it reads when it starts or reloads.
+    pub(crate) fn write_config(&self, config: &str) {
         std::fs::write(&self.setup.config, config).expect("we wrote it");
     }
 
@@ -290,14 +306,17 @@ impl Scene {
 
     /// Tells Petrel to read its configuration again.
     pub(crate) fn reload(&self) {
-        let id = self.petrel.as_ref().expect("it runs").id();
-        let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a process id"), Signal::HUP).expect("it runs");
+        self.process().hang_up();
     }
 
     /// What Petrel has written to standard error.
     pub(crate) fn log(&self) -> String {
-        self.petrel.as_ref().expect("it runs").stderr()
+        self.process().stderr()
+    }
+
+    /// Petrel, which runs.
+    pub(crate) fn process(&self) -> &Process {
+        self.petrel.as_ref().expect("it runs")
     }
 
     /// Petrel's metrics.

@@ -6,7 +6,6 @@ use std::process::Command;
 use crate::collector::Collector;
 use crate::load::Shape;
 use crate::petrel;
-use crate::process::Process;
 use crate::scene::{Plan, Scene};
 use crate::table::Row;
 use crate::wait;
@@ -53,10 +52,8 @@ pub(super) fn library() -> Result<PathBuf, String> {
 pub(super) async fn run(collector: Collector, fault: &str, plan: Plan, library: PathBuf) -> Row {
     let mut scene = Scene::before_petrel(collector, plan, |sink| sink);
     let library = library.to_str().expect("the target directory is text");
-    let mut command = petrel::command(&[("LD_PRELOAD", library)]);
-    command.arg("run").arg("-c").arg(&scene.setup.config);
-    let ports = [&scene.setup.grpc, &scene.setup.http].map(|address| wait::port_of(address));
-    scene.petrel = Some(Process::start(&scene.scratch, "petrel", command, &ports));
+    let command = petrel::command(&[("LD_PRELOAD", library)]);
+    scene.petrel = Some(scene.setup.start_as(&scene.scratch, command));
     scene.start_upstream(collector);
     let shape = Shape {
         n_requests: 200,
