@@ -65,6 +65,9 @@ struct Shared {
     changed: Notify,
     /// Something is not in the store yet.
     unsaved: Notify,
+    /// Held while the store is written: who finds nothing to save must not go on before what another
+    /// saves is there.
+    saving: tokio::sync::Mutex<()>,
     store: Option<Arc<Store>>,
     encoder: Encoder,
 }
@@ -136,6 +139,7 @@ impl Outbox {
             queue: Mutex::new(queue),
             changed: Notify::new(),
             unsaved: Notify::new(),
+            saving: tokio::sync::Mutex::new(()),
             store,
             encoder,
         };
@@ -220,6 +224,7 @@ impl Outbox {
         let Some(store) = self.shared.store.clone() else {
             return;
         };
+        let _saving = self.shared.saving.lock().await;
         let (put, gone) = self.lock().take_unsaved(self.shared.encoder.format);
         if put.is_empty() && gone.is_empty() {
             return;

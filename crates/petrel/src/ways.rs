@@ -61,12 +61,7 @@ impl Ways {
             ways.exits.insert(id.clone(), built);
         }
         let pipelines = &config.pipelines;
-        let wanted = [
-            (Signal::Logs, &pipelines.logs),
-            (Signal::Traces, &pipelines.traces),
-            (Signal::Metrics, &pipelines.metrics),
-        ];
-        for (signal, id) in wanted {
+        for (signal, id) in pipelines.by_signal() {
             let Some(id) = id else { continue };
             let exit = ways.exits.get(id).cloned();
             let (Some(exit), Some(exporter)) = (exit, config.exporters.get(id)) else {

@@ -1,5 +1,6 @@
 //! Connections: unix sockets, slow and idle ones, old ones, many on one, more than there may be.
 
+use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,15 +85,14 @@ async fn a_socket_nobody_listens_on_is_removed() {
     assert_eq!(*listener.local_addr(), Address::Unix(path.clone()));
     assert!(listener.local_addr().is_loopback());
     let error = bind(&endpoint).await.expect_err("somebody listens");
-    assert!(
-        error.to_string().contains("another process listens"),
-        "{error}"
-    );
+    let why = error.source().expect("a reason").to_string();
+    assert!(why.contains("another process listens"), "{why}");
     drop(listener);
     assert!(!path.exists());
     std::fs::write(&path, "precious").expect("written");
     let error = bind(&endpoint).await.expect_err("no socket");
-    assert!(error.to_string().contains("no socket"), "{error}");
+    let why = error.source().expect("a reason").to_string();
+    assert!(why.contains("no socket"), "{why}");
     assert_eq!(read(&path), "precious");
     assert!(
         bind("127.0.0.1:0")

@@ -243,6 +243,18 @@ pub struct Pipelines {
 }
 
 impl Pipelines {
+    /// The exporter of each kind of telemetry that is passed on.
+    #[must_use]
+    pub fn by_signal(&self) -> [(Signal, &Option<String>); 3] {
+        [
+            (Signal::Logs, &self.logs),
+            (Signal::Traces, &self.traces),
+            (Signal::Metrics, &self.metrics),
+        ]
+    }
+}
+
+impl Pipelines {
     /// The exporter of a signal.
     #[must_use]
     pub fn of(&self, signal: Signal) -> Option<&str> {

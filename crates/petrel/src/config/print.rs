@@ -1,7 +1,5 @@
 //! The configuration that holds, as YAML: what the file says over the defaults, secrets redacted.
 
-use petrel_otlp::Signal;
-
 use super::default_file;
 use super::exporters::protocol_of;
 use super::model::Config;
@@ -76,13 +74,7 @@ fn from_environment(tree: &Tree, config: &Config) -> String {
         return String::new();
     }
     let mut out = String::new();
-    let pipelines = &config.pipelines;
-    let signals = [
-        (Signal::Logs, &pipelines.logs),
-        (Signal::Traces, &pipelines.traces),
-        (Signal::Metrics, &pipelines.metrics),
-    ];
-    for (signal, id) in signals {
+    for (signal, id) in config.pipelines.by_signal() {
         let Some(exporter) = id.as_ref().and_then(|id| config.exporters.get(id)) else {
             continue;
         };

@@ -181,13 +181,10 @@ pub(crate) fn without_service(exporters: &Exporters, report: &mut Report) -> Pip
 
 /// Each pipeline's exporter must have somewhere to send what comes through it.
 pub(crate) fn check_endpoints(exporters: &Exporters, pipelines: &Pipelines, report: &mut Report) {
-    let pipelines = [
-        (Signal::Logs, "logs", &pipelines.logs),
-        (Signal::Traces, "traces", &pipelines.traces),
-        (Signal::Metrics, "metrics", &pipelines.metrics),
-        (Signal::Logs, "anomalies", &pipelines.anomalies),
-    ];
-    for (signal, pipeline, id) in pipelines {
+    let signals = pipelines.by_signal().into_iter();
+    let signals = signals.map(|(signal, id)| (signal, signal.name(), id));
+    let anomalies = (Signal::Logs, "anomalies", &pipelines.anomalies);
+    for (signal, pipeline, id) in signals.chain([anomalies]) {
         let Some((id, exporter)) = id.as_ref().and_then(|id| exporters.get_key_value(id)) else {
             continue;
         };
