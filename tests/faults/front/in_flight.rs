@@ -9,6 +9,7 @@ use crate::load::Shape;
 use crate::relay::Wire;
 use crate::scene::{Mode, Plan, Scene, Upstream};
 use crate::table::Row;
+use crate::wait;
 
 const N_SENDERS: u64 = 300;
 /// A queue looks at its oldest 256 for one that may go.
@@ -43,6 +44,12 @@ pub(super) async fn run(collector: Collector, fault: &str, plan: Plan) -> Row {
         ..Shape::default()
     });
     scene.wait_for_metric(IN_FLIGHT, &[], N_IN_FLIGHT);
+    // A request of a queue is in flight before there is anything to send it over.
+    tokio::task::block_in_place(|| {
+        wait::until("a connection to the next hop", wait::SOON, || {
+            (!linux::connected_from(&scene.wire).is_empty()).then_some(())
+        });
+    });
     for address in [&scene.setup.grpc, &scene.wire] {
         assert_eq!(linux::connected_from(address).len(), 1, "one connection");
     }
