@@ -105,7 +105,7 @@ impl Ways {
         let retired = self
             .retired()
             .iter()
-            .find(|it| it.queue.is(&mode))
+            .find(|it| it.id == id && it.queue.is(&mode))
             .map(|it| Arc::clone(&it.queue));
         let standing = before
             .and_then(|before| before.queues.get(id))
@@ -159,11 +159,8 @@ impl Ways {
 
     /// Ends retired queues that have sent all they had, so that their files are free.
     pub async fn end_retired(&self) {
-        let (empty, left) = std::mem::take(&mut *self.retired())
-            .into_iter()
-            .partition(|it| it.queue.status().requests == 0);
-        *self.retired() = left;
-        let empty: Vec<Retired> = empty;
+        let is_empty = |it: &mut Retired| it.queue.status().requests == 0;
+        let empty: Vec<Retired> = self.retired().extract_if(.., is_empty).collect();
         for Retired { queue, .. } in empty {
             queue.drain(Instant::now()).await;
         }

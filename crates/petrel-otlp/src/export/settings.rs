@@ -77,6 +77,16 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
+    /// Those of an exporter that has none yet.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            logs: String::new(),
+            traces: String::new(),
+            metrics: String::new(),
+        }
+    }
+
     /// Those below one endpoint: over gRPC that one, over HTTP `/v1/logs` and its like appended.
     #[must_use]
     pub fn under(protocol: Protocol, endpoint: &str) -> Self {
@@ -98,18 +108,6 @@ impl Endpoints {
             Signal::Logs => &self.logs,
             Signal::Traces => &self.traces,
             Signal::Metrics => &self.metrics,
-        }
-    }
-}
-
-impl Endpoints {
-    /// Those of an exporter that has none yet.
-    #[must_use]
-    pub fn none() -> Self {
-        Self {
-            logs: String::new(),
-            traces: String::new(),
-            metrics: String::new(),
         }
     }
 }
