@@ -527,3 +527,36 @@ async fn a_queue_that_is_taken_away_keeps_what_it_has() {
     front.reloads(&queued);
     assert!(front.petrel.stop().success());
 }
+
+/// What one exporter was to send is never sent to where another does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_in_memory_stays_with_its_exporter() {
+    let (scratch, ports) = (Scratch::new("apart"), Ports::new());
+    let [nobody, sink] = std::array::from_fn(|_| wait::free_address());
+    let kept = sink::keep(&sink, || Ok(()));
+    let config = |name: &str, target: &str| {
+        format!(
+            "{}{}exporters: {{ otlp_grpc/{name}: {{ endpoint: '{target}', tls: {{ insecure: true }}, sending_queue: {{ wait_for_result: false }} }} }}\n\
+             drain_timeout: 100ms\n",
+            ports.receivers(),
+            ports.telemetry(""),
+        )
+    };
+    let (before, after) = (config("a", &nobody), config("b", &sink));
+    let front = Front::start(scratch, ports, &before);
+    let request = records::request("shop", vec![LogRecord::default()]);
+    let mut client = Grpc::new(&front.ports.grpc);
+    client.export(&request).await.expect("it is in memory");
+    // First it is nobody's any more, then another exporter has one.
+    front.reloads(&before.replace("wait_for_result: false", "wait_for_result: true"));
+    front.reloads(&after);
+    let queues = front.status()["queues"].clone();
+    assert_eq!(queues["otlp_grpc/a (retired)"]["requests"], 1, "{queues}");
+    assert_eq!(queues["otlp_grpc/b"]["requests"], 0, "{queues}");
+    client.export(&request).await.expect("it is in memory");
+    wait::until("the second to arrive", wait::SOON, || {
+        (kept.requests().len() == 1).then_some(())
+    });
+    assert!(front.petrel.stop().success());
+    assert_eq!(kept.requests().len(), 1, "the first was another's");
+}
